@@ -1,0 +1,1 @@
+"""Reasoners, segmenters, pre-processing, model cards and weights (torch)."""

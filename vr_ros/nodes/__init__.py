@@ -1,0 +1,1 @@
+"""ROS 2 nodes and executables (rclpy). convert.py alone imports the generated interfaces."""

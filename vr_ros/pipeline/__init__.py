@@ -1,0 +1,1 @@
+"""From image and instruction to a perception: Perceiver, the worker program, the shared frame ring."""

@@ -1,0 +1,1 @@
+"""Samples, rewards and curricula: numpy and scipy only."""

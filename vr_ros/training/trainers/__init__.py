@@ -1,0 +1,1 @@
+"""Adapters to trainers: the one part of training that imports torch."""
