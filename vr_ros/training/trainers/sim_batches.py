@@ -1,0 +1,126 @@
+"""Batches for the embedded reasoner: frames with instructions, as token sequences with labels."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from vr_ros.core.prompt import clean_question, render_chat
+from vr_ros.core.types import Size, Task
+from vr_ros.models.card import ReasonerCard
+from vr_ros.models.preprocess import QWEN2_5_VL_PATCHES, patchify
+from vr_ros.sim.instructions import SimInstruction, generate
+from vr_ros.sim.truth import FrameTruth
+from vr_ros.training.sim_targets import model_objects, response
+from vr_ros.training.trainers.sim_frames import FrameBank
+from vr_ros.training.trainers.sim_model import DenseTargets, dense_targets
+
+IGNORED = -100  # label of positions that carry no loss
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors of one training step: B images with R instructions each.
+
+    :param pixel_values: (B * patches, values per patch).
+    :param input_ids, labels: (B * R, L), right-padded; rows of one image follow each other.
+    """
+
+    pixel_values: torch.Tensor
+    grid: torch.Tensor
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    labels: torch.Tensor
+    dense: DenseTargets
+
+
+class BatchMaker:
+    """Draw frames from a bank, instructions from the generator, and write them as token sequences."""
+
+    def __init__(
+        self, bank: FrameBank, tokenizer: PreTrainedTokenizerFast, card: ReasonerCard, size: Size,
+        seed: int = 0, repeats: int = 2,
+    ) -> None:
+        self.bank, self.tokenizer, self.card, self.size = bank, tokenizer, card, size
+        self.repeats = repeats
+        self.rng = np.random.default_rng(seed)
+        self._image_tokens = QWEN2_5_VL_PATCHES.image_tokens(size)
+        self._prefix: dict[tuple[Task, str], list[int]] = {}
+        self._eos = tokenizer.eos_token_id
+        self._counts = np.zeros(0, int)
+
+    def pick(self, batch: int, max_targets: int) -> list[int]:
+        """Draw frames with at most ``max_targets`` targets (the curriculum's knob)."""
+        if len(self._counts) != len(self.bank):
+            self._counts = np.array([len(self.bank.truth(i).targets) for i in range(len(self.bank))])
+        allowed = np.flatnonzero(self._counts <= max_targets)
+        return self.rng.choice(allowed, batch, replace=len(allowed) < batch).tolist()
+
+    def prompt_ids(self, instruction: SimInstruction) -> list[int]:
+        """Tokens of the rendered chat up to where the model starts to write."""
+        template = self.card.template(instruction.task)
+        question = clean_question(instruction.text, self.card.question_style(instruction.task))
+        text = render_chat(template, question, self._image_tokens)
+        return self.tokenizer(text, add_special_tokens=False)['input_ids']
+
+    def response_ids(self, instruction: SimInstruction, truth: FrameTruth) -> list[int]:
+        """Tokens of the wanted response, with the end of the turn."""
+        text = response(instruction, truth, self.size)
+        return [*self.tokenizer(text, add_special_tokens=False)['input_ids'], self._eos]
+
+    def pixels(self, frames: Sequence[int], augment: bool) -> torch.Tensor:
+        """:return: patches of the frames; with small changes of gain, colour and noise when ``augment``."""
+        images = torch.from_numpy(np.stack([self.bank.image(i) for i in frames])).permute(0, 3, 1, 2).float()
+        if augment:
+            gain = torch.from_numpy(self.rng.uniform(0.85, 1.15, (len(frames), 1, 1, 1))).float()
+            tint = torch.from_numpy(self.rng.uniform(0.96, 1.04, (len(frames), 3, 1, 1))).float()
+            images = (images * gain * tint + torch.randn_like(images) * 2).clamp(0, 255)
+        return patchify(images, QWEN2_5_VL_PATCHES)
+
+    def draw(self, batch: int, max_targets: int = 99, *, with_text: bool = True) -> Batch:
+        """Make one training batch.
+
+        :param with_text: False leaves only the image tokens, for warming up the vision tower.
+        """
+        frames = self.pick(batch, max_targets)
+        truths = [self.bank.truth(i) for i in frames]
+        rows: list[tuple[list[int], list[int]]] = []
+        for truth in truths:
+            if not with_text:
+                rows.append((self._image_only(), []))
+                continue
+            for _ in range(self.repeats):
+                instruction = generate(truth, self.rng, 'train')
+                rows.append((self.prompt_ids(instruction), self.response_ids(instruction, truth)))
+        ids, mask, labels = self._pad(rows)
+        objects = [model_objects(t.targets, t.size, self.size) for t in truths]
+        grid = torch.tensor([[1, self.size.height // 14, self.size.width // 14]]).repeat(batch, 1)
+        return Batch(
+            self.pixels(frames, augment=True), grid, ids, mask, labels, dense_targets(objects, self.size)
+        )
+
+    def _image_only(self) -> list[int]:
+        key = (Task.AUTO, '')
+        if key not in self._prefix:
+            token = self.tokenizer.convert_tokens_to_ids
+            text = render_chat(self.card.template(Task.DETECTION), '', self._image_tokens)
+            ids = self.tokenizer(text, add_special_tokens=False)['input_ids']
+            self._prefix[key] = ids[:ids.index(token('<|vision_end|>'))]
+        return self._prefix[key]
+
+    def _pad(
+        self, rows: Sequence[tuple[list[int], list[int]]]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        length = max(len(prompt) + len(wanted) for prompt, wanted in rows)
+        ids = torch.full((len(rows), length), self.tokenizer.pad_token_id)
+        mask = torch.zeros(len(rows), length, dtype=torch.long)
+        labels = torch.full((len(rows), length), IGNORED)
+        for i, (prompt, wanted) in enumerate(rows):
+            end = len(prompt) + len(wanted)
+            ids[i, :end] = torch.tensor(prompt + wanted)
+            mask[i, :end] = 1
+            labels[i, len(prompt):end] = torch.tensor(wanted)
+        return ids, mask, labels
