@@ -1,0 +1,203 @@
+"""One image and one instruction in, one perception out. Usable without ROS and without the worker program."""
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from vr_ros.core.answer import AnswerParser, ParsedAnswer, ParseOutcome
+from vr_ros.core.events import Event, EventSink, MasksEvent, ObjectsEvent, TextEvent
+from vr_ros.core.geometry import boxes_to_image, points_to_image
+from vr_ros.core.prompt import validate_instruction
+from vr_ros.core.router import route
+from vr_ros.core.types import (
+    Detection,
+    ParsedObject,
+    Perception,
+    PerceptionError,
+    Size,
+    Status,
+    Task,
+    Timing,
+)
+from vr_ros.models.card import ModelCard, load_card
+from vr_ros.models.qwen_vl import QwenVLReasoner, Reasoning
+from vr_ros.models.segmenter import Sam2Segmenter
+from vr_ros.models.weights import resolve_weights
+from vr_ros.pipeline.masking import MaskJob
+
+RELATIVE = Size(1000, 1000)
+
+
+def pick_device(wanted: str) -> str:
+    """Resolve 'auto' to the first GPU, or the CPU where there is none."""
+    if wanted != 'auto':
+        return wanted
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+class Perceiver:
+    """A reasoner and a segmenter that answer instructions about images.
+
+    :param card: what the models expect and how they answer.
+    :param segmenter: None leaves masks out.
+    """
+
+    def __init__(
+        self, card: ModelCard, reasoner: QwenVLReasoner, segmenter: Sam2Segmenter | None
+    ) -> None:
+        self.card, self._reasoner, self._segmenter = card, reasoner, segmenter
+        self.model_id = card.name
+
+    @classmethod
+    def from_card(cls, card: ModelCard | str, device: str = 'auto') -> Perceiver:
+        """Load a model by its card.
+
+        :param card: a card, the name of a known one, or the path of its file.
+        :raises PerceptionError: MODEL_UNAVAILABLE with what is missing and how to get it.
+        """
+        card = load_card(card) if isinstance(card, str) else card
+        device = pick_device(device)
+        reasoner = QwenVLReasoner(card.reasoner, resolve_weights(card.reasoner.weights), device)
+        segmenter = Sam2Segmenter.load(card.segmenter, device) if card.segmenter else None
+        return cls(card, reasoner, segmenter)
+
+    def close(self) -> None:
+        """Let go of the models and of the device memory they hold."""
+        del self._reasoner, self._segmenter
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def perceive(
+        self, image: np.ndarray, text: str, task: Task = Task.AUTO, *, want_masks: bool = True,
+        on_event: EventSink | None = None, should_stop: Callable[[], bool] | None = None,
+    ) -> Perception:
+        """Answer one instruction about one image.
+
+        :param image: (H, W, 3) uint8 RGB.
+        :param on_event: called with text, objects and masks as they come, one call at a time.
+        :param should_stop: asked after each token; True ends the answer with CANCELLED.
+        :return: detections in pixels of ``image``, or the answer's text.
+        :raises PerceptionError: BAD_INSTRUCTION or BAD_IMAGE.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise PerceptionError(Status.BAD_IMAGE, f'not an RGB image: {image.dtype} {image.shape}')
+        question = validate_instruction(text)
+        task = route(question).task if task is Task.AUTO else task
+        run = _Run(self, image, task, want_masks, on_event or (lambda event: None))
+        return run.answer(question, should_stop or (lambda: False))
+
+
+class _Run:
+    """The state of one answer while it is being given."""
+
+    def __init__(
+        self, perceiver: Perceiver, image: np.ndarray, task: Task, want_masks: bool, sink: EventSink
+    ) -> None:
+        self._perceiver, self._image, self._task, self._sink = perceiver, image, task, sink
+        self._size = Size(image.shape[1], image.shape[0])
+        self._sink_lock = threading.Lock()
+        self._parser = AnswerParser()
+        self._detections: list[Detection] = []
+        reasoner = perceiver._reasoner
+        self._model_size = (
+            RELATIVE if perceiver.card.reasoner.coordinates == 'relative_1000'
+            else reasoner.model_size(self._size, task)
+        )
+        segmenter = perceiver._segmenter
+        self._masks: MaskJob | None = None
+        if want_masks and segmenter is not None and task is not Task.VQA:
+            self._masks = MaskJob(segmenter, image, lambda d: self._emit(MasksEvent(d)))
+
+    def answer(self, question: str, should_stop: Callable[[], bool]) -> Perception:
+        started = time.perf_counter()
+        try:
+            reasoning = self._perceiver._reasoner.reason(
+                self._image, question, self._task, on_text=self._take, should_stop=should_stop
+            )
+        except BaseException:
+            if self._masks:
+                self._masks.abandon()
+            raise
+        parsed = self._parser.finish()
+        self._locate(parsed.objects[len(self._detections):])
+        if reasoning.finish_reason == 'cancelled' and self._masks:
+            self._masks.abandon()
+        elif self._masks:
+            masked = self._masks.finish()
+            self._detections = [masked.get(d.index, d) for d in self._detections]
+        return self._perception(parsed, reasoning, (time.perf_counter() - started) * 1e3)
+
+    def _emit(self, event: Event) -> None:
+        with self._sink_lock:
+            self._sink(event)
+
+    def _take(self, piece: str) -> None:
+        delta = self._parser.feed(piece)
+        if delta.reasoning:
+            self._emit(TextEvent(delta.reasoning))
+        self._locate(delta.objects)
+
+    def _locate(self, objects: Sequence[ParsedObject]) -> None:
+        if not objects:
+            return
+        boxes = boxes_to_image(np.array([o.box for o in objects]), self._model_size, self._size)
+        points = points_to_image(np.array([o.point for o in objects]), self._model_size, self._size)
+        first = len(self._detections)
+        new = tuple(
+            Detection(
+                index=first + i, box=tuple(map(float, boxes[i])), label=o.label,
+                point=tuple(map(float, points[i])) if o.has_point else None,
+            )
+            for i, o in enumerate(objects)
+        )
+        self._detections.extend(new)
+        self._emit(ObjectsEvent(new, masks_pending=self._masks is not None))
+        if self._masks:
+            self._masks.add(new)
+
+    def _perception(self, parsed: ParsedAnswer, reasoning: Reasoning, total_ms: float) -> Perception:
+        status, message = outcome_status(parsed, reasoning.finish_reason, self._task)
+        # A plain text where boxes were asked for is an answer all the same: the model overrules the router.
+        is_text = parsed.outcome is ParseOutcome.TEXT and not status.is_error
+        task = Task.VQA if is_text else self._task
+        return Perception(
+            status, task, () if status.is_error else tuple(self._detections),
+            answer=parsed.answer_text if task is Task.VQA else '', reasoning=parsed.reasoning,
+            raw_text=reasoning.text, finish_reason=reasoning.finish_reason, status_message=message,
+            image_size=self._size, model_id=self._perceiver.model_id,
+            timing=Timing(
+                preprocess_ms=reasoning.preprocess_ms, first_token_ms=reasoning.first_token_ms,
+                generate_ms=reasoning.generate_ms, segment_ms=self._masks.busy_ms if self._masks else 0.0,
+                total_ms=total_ms, prompt_tokens=reasoning.prompt_tokens,
+                completion_tokens=len(reasoning.token_ids),
+            ),
+        )
+
+
+def outcome_status(parsed: ParsedAnswer, finish_reason: str, task: Task) -> tuple[Status, str]:
+    """Name how an answer ended.
+
+    :return: the status and one line about it.
+    """
+    if finish_reason == 'cancelled':
+        return Status.CANCELLED, 'stopped on request'
+    if parsed.limit_reached:
+        return Status.LIMIT_REACHED, f'more than {len(parsed.objects)} objects'
+    if task is Task.VQA or parsed.outcome is ParseOutcome.TEXT:
+        if not parsed.answer_text.strip():
+            return Status.PARSE_ERROR, 'the model gave no answer'
+        if finish_reason == 'length':
+            return Status.PARTIAL, 'the answer was cut off at the token limit'
+        return Status.OK, ''
+    if finish_reason == 'length' or parsed.outcome is ParseOutcome.PARTIAL:
+        if parsed.objects:
+            return Status.PARTIAL, 'part of the answer was cut off or could not be read'
+        return Status.PARSE_ERROR, 'the answer was cut off or could not be read'
+    return {
+        ParseOutcome.OBJECTS: (Status.OK, ''),
+        ParseOutcome.EMPTY: (Status.NO_OBJECT, 'the model found nothing that matches'),
+    }.get(parsed.outcome, (Status.PARSE_ERROR, 'the answer could not be read'))

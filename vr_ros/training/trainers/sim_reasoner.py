@@ -1,0 +1,219 @@
+"""Train the embedded reasoner from scratch: the eyes first, then eyes and words together.
+
+Stage ``warm``: image tokens only, dense supervision. Stage ``joint``: next-token loss plus the dense loss, scenes
+growing from three targets to all. Both are resumable; a checkpoint is written every few minutes.
+"""
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+
+from vr_ros.training.trainers.sim_batches import IGNORED, Batch, BatchMaker
+from vr_ros.training.trainers.sim_model import DenseHead, LayerTap, equal_images
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how hard to train; minutes count computing only, so a resumed run goes on where it was.
+
+    :param decay: share of the joint stage over which the learning rate falls to nothing.
+    :param grow: share of the joint stage after which scenes of any size take part.
+    """
+
+    warm_minutes: float = 10.0
+    joint_minutes: float = 90.0
+    batch: int = 32
+    learning_rate: float = 2e-3
+    dense_weight: float = 0.3
+    decay: float = 0.35
+    grow: float = 0.3
+    checkpoint_minutes: float = 4.0
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with every checkpoint."""
+
+    warm_minutes: float = 0.0
+    joint_minutes: float = 0.0
+    warm_images: int = 0
+    joint_samples: int = 0
+    steps: int = 0
+
+
+def _optimizers(modules: list[nn.Module], rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the weight matrices inside the blocks, AdamW for embeddings, biases, norms and heads."""
+    matrices, others = [], []
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            inside = parameter.ndim == 2 and ('layers.' in name or 'blocks.' in name)
+            (matrices if inside else others).append(parameter)
+    return [
+        torch.optim.Muon(matrices, lr=rate, weight_decay=0.05, adjust_lr_fn='match_rms_adamw'),
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.01),
+    ]
+
+
+class ReasonerTrainer:
+    """The two stages, their state and their checkpoints."""
+
+    def __init__(
+        self, model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast,
+        batches: BatchMaker, schedule: Schedule, out: Path, dense_layer: int = 2,
+    ) -> None:
+        self.model, self.tokenizer, self.batches, self.schedule = model, tokenizer, batches, schedule
+        self.out = out
+        self.head = DenseHead(model.config.text_config.hidden_size)
+        self.tap = LayerTap(model, dense_layer)
+        self.optimizers = _optimizers([model, self.head], schedule.learning_rate)
+        self.progress = Progress()
+        self._image_token = tokenizer.convert_tokens_to_ids('<|image_pad|>')
+        out.mkdir(parents=True, exist_ok=True)
+
+    def resume(self) -> bool:
+        """Take up the last checkpoint, if there is one."""
+        path = self.out / 'checkpoint.pt'
+        if not path.exists():
+            return False
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state['model'])
+        self.head.load_state_dict(state['head'])
+        for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
+            optimizer.load_state_dict(saved)
+        self.progress = Progress(**state['progress'])
+        return True
+
+    def save(self) -> None:
+        """Write a checkpoint to go on from, whole or not at all."""
+        temporary = self.out / 'checkpoint.tmp'
+        torch.save({
+            'model': self.model.state_dict(), 'head': self.head.state_dict(),
+            'optimizers': [o.state_dict() for o in self.optimizers], 'progress': vars(self.progress),
+        }, temporary)
+        temporary.replace(self.out / 'checkpoint.pt')
+
+    def warm_up(self) -> None:
+        """Teach the vision tower and the lower decoder layers to see objects."""
+        while self.progress.warm_minutes < self.schedule.warm_minutes:
+            rate = self._set_rate(min(1.0, (self.progress.steps + 1) / 100))
+            started = time.monotonic()
+            batch = self.batches.draw(2 * self.schedule.batch, with_text=False)
+            embeddings, positions, is_image = self._embed(batch, repeats=1)
+            with torch.autocast('cpu', dtype=torch.bfloat16):
+                self.model.model.language_model(
+                    inputs_embeds=embeddings, position_ids=positions, use_cache=False
+                )
+            loss, parts = self.head.loss(self.tap.image_tokens(is_image), batch.dense)
+            self._step(loss)
+            self.progress.warm_minutes += (time.monotonic() - started) / 60
+            self.progress.warm_images += len(batch.grid)
+            self._report('warm', rate, {'dense': float(loss), **parts})
+
+    def train(self) -> None:
+        """Teach it to answer."""
+        schedule, progress = self.schedule, self.progress
+        first_step = progress.steps
+        while progress.joint_minutes < schedule.joint_minutes:
+            share = progress.joint_minutes / schedule.joint_minutes
+            ramp = min(1.0, (progress.steps - first_step + 1) / 100)
+            rate = self._set_rate(ramp * min(1.0, (1 - share) / schedule.decay))
+            started = time.monotonic()
+            limit = 3 + math.floor(8 * min(1.0, share / schedule.grow))
+            batch = self.batches.draw(schedule.batch, limit)
+            text_loss, dense_loss, parts = self.losses(batch)
+            self._step(text_loss + schedule.dense_weight * dense_loss)
+            progress.joint_minutes += (time.monotonic() - started) / 60
+            progress.joint_samples += len(batch.input_ids)
+            self._report('joint', rate, {'text': float(text_loss), 'dense': float(dense_loss), **parts})
+
+    def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
+        """:return: next-token loss, dense loss, and token accuracy by kind of token."""
+        repeats = len(batch.input_ids) // len(batch.grid)
+        embeddings, positions, is_image = self._embed(batch, repeats)
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            hidden = self.model.model.language_model(
+                inputs_embeds=embeddings, attention_mask=batch.attention_mask, position_ids=positions,
+                use_cache=False,
+            ).last_hidden_state
+            wanted = batch.labels[:, 1:]
+            counted = wanted != IGNORED
+            logits = self.model.lm_head(hidden[:, :-1][counted])
+        text_loss = F.cross_entropy(logits.float(), wanted[counted])
+        seen = self.tap.image_tokens(is_image)[::repeats]
+        dense_loss, parts = self.head.loss(seen, batch.dense)
+        right = logits.argmax(-1) == wanted[counted]
+        parts = {f'see_{name}': value for name, value in parts.items()}
+        for kind, members in self._token_kinds().items():
+            of_kind = torch.isin(wanted[counted], members)
+            parts[kind] = float(right[of_kind].float().mean()) if of_kind.any() else math.nan
+        return text_loss, dense_loss, parts
+
+    def _embed(self, batch: Batch, repeats: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """See each image once, whatever the number of its instructions."""
+        with torch.autocast('cpu', dtype=torch.bfloat16), equal_images():
+            seen = self.model.model.visual(batch.pixel_values, batch.grid).pooler_output
+        is_image = batch.input_ids == self._image_token
+        embeddings = self.model.get_input_embeddings()(batch.input_ids)
+        seen = seen.view(len(batch.grid), -1, seen.shape[-1]).repeat_interleave(repeats, 0)
+        embeddings = embeddings.masked_scatter(is_image[..., None], seen.to(embeddings.dtype))
+        positions, _ = self.model.model.get_rope_index(
+            batch.input_ids, mm_token_type_ids=is_image.int(),
+            image_grid_thw=batch.grid.repeat_interleave(repeats, 0), attention_mask=batch.attention_mask,
+        )
+        return embeddings, positions, is_image
+
+    def _token_kinds(self) -> dict[str, torch.Tensor]:
+        if not hasattr(self, '_kinds'):
+            groups: dict[str, list[int]] = {'digits': [], 'places': [], 'words': [], 'marks': []}
+            for index in range(len(self.tokenizer)):
+                text = self.tokenizer.decode([index])
+                kind = ('digits' if text.isdigit() else 'places' if text.startswith(' at r')
+                        else 'words' if text.strip().isalpha() else 'marks')
+                groups[kind].append(index)
+            self._kinds = {kind: torch.tensor(members) for kind, members in groups.items()}
+        return self._kinds
+
+    def _set_rate(self, share: float) -> float:
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group['lr'] = self.schedule.learning_rate * share
+        return self.schedule.learning_rate * share
+
+    def _step(self, loss: torch.Tensor) -> None:
+        loss.backward()
+        parameters = [*self.model.parameters(), *self.head.parameters()]
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.progress.steps += 1
+
+    def _report(self, stage: str, rate: float, values: dict[str, float]) -> None:
+        sums = self.__dict__.setdefault('_sums', {})
+        for name, value in values.items():
+            if not math.isnan(value):
+                total, count = sums.get(name, (0.0, 0))
+                sums[name] = (total + value, count + 1)
+        if self.progress.steps % 50 == 0:
+            means = {name: round(total / count, 4) for name, (total, count) in sums.items()}
+            sums.clear()
+            line = {'stage': stage, 'rate': round(rate, 6), **vars(self.progress), **means}
+            with (self.out / 'curve.jsonl').open('a') as curve:
+                curve.write(json.dumps(line) + '\n')
+            log.info('%s', line)
+        minutes = self.progress.warm_minutes + self.progress.joint_minutes
+        if minutes - self.__dict__.setdefault('_saved_at', minutes) >= self.schedule.checkpoint_minutes:
+            self._saved_at = minutes
+            self.save()
+            self.batches.bank.refresh()
