@@ -1,0 +1,241 @@
+"""The GL side of the simulated camera: one context per thread that draws any number of scenes.
+
+Compiling a model and creating a GL context for every scene costs far more than drawing it. So the context is made once
+from a model that holds only the meshes and textures, and each scene is a list of geoms given to MuJoCo's renderer.
+"""
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+os.environ.setdefault('MUJOCO_GL', 'egl')
+
+import mujoco  # noqa: E402  (reads MUJOCO_GL when it is imported)
+import numpy as np  # noqa: E402
+from scipy.spatial.transform import Rotation  # noqa: E402
+
+from vr_ros.core.types import Size  # noqa: E402
+from vr_ros.sim.cameras import CameraPose  # noqa: E402
+from vr_ros.sim.objects import MESHES, Part  # noqa: E402
+from vr_ros.sim.scene import LightSpec  # noqa: E402
+from vr_ros.sim.textures import SIDE_PX, TEXTURES, texture_pixels  # noqa: E402
+
+NEAR_M, FAR_M = 0.15, 6.0
+MAX_GEOMS = 400
+TEXTURE_REPEAT = 2.0
+SHADOW_MAP_PX = 1024
+# The shadow map spans this much around the table's centre; a tighter map has finer shadows.
+SHADOW_HALF_WIDTH_M = 0.5
+SAMPLES = 4
+_SHAPES = {
+    'box': mujoco.mjtGeom.mjGEOM_BOX,
+    'sphere': mujoco.mjtGeom.mjGEOM_SPHERE,
+    'cylinder': mujoco.mjtGeom.mjGEOM_CYLINDER,
+    'capsule': mujoco.mjtGeom.mjGEOM_CAPSULE,
+}
+_LOCAL = threading.local()
+
+
+@dataclass(frozen=True)
+class DrawnObject:
+    """One object as it is drawn.
+
+    :param group: number >= 0 that the object's pixels carry in :meth:`Canvas.draw_ids`.
+    :param position: of the object's frame in the world, metres.
+    :param rotation: (3, 3) from the object's frame to the world.
+    :param rgb: 0..1.
+    :param texture: name of a pattern, or '' for none.
+    """
+
+    group: int
+    parts: tuple[Part, ...]
+    position: np.ndarray
+    rotation: np.ndarray
+    rgb: tuple[float, float, float]
+    shininess: float = 0.5
+    texture: str = ''
+
+
+def shared_canvas() -> Canvas:
+    """Get this thread's canvas, made on first use; a GL context belongs to one thread of one process."""
+    canvas = getattr(_LOCAL, 'canvas', None)
+    if canvas is None or canvas.pid != os.getpid():
+        canvas = _LOCAL.canvas = Canvas()
+    return canvas
+
+
+class Canvas:
+    """Draws lists of objects. Use :func:`shared_canvas`.
+
+    :raises RuntimeError: when no off-screen GL is available.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._capacity = Size(640, 480)
+        try:
+            self._gl = mujoco.GLContext(self._capacity.width, self._capacity.height)
+            self._gl.make_current()
+        except Exception as error:
+            raise RuntimeError(
+                f'no off-screen rendering (MUJOCO_GL={os.environ["MUJOCO_GL"]}): install libegl1 '
+                f'and libgl1-mesa-dri; {error}'
+            ) from error
+        self._model = _asset_model(self._capacity)
+        self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._context.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
+        self._scene, self._solo = (mujoco.MjvScene(self._model, MAX_GEOMS) for _ in range(2))
+        for scene in (self._scene, self._solo):
+            scene.flags[:] = 0
+            scene.flags[mujoco.mjtRndFlag.mjRND_CULL_FACE] = 1
+        self._objects: dict[int, DrawnObject] = {}
+
+    def set_scene(self, objects: Iterable[DrawnObject], lights: Iterable[LightSpec]) -> None:
+        """Replace everything that is drawn."""
+        self._objects = {item.group: item for item in objects}
+        self._fill(self._scene, self._objects.values())
+        self._scene.nlight = 0
+        for spec in lights:
+            light = self._scene.lights[self._scene.nlight]
+            self._scene.nlight += 1
+            light.type = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
+            light.headlight, light.castshadow = 0, int(spec.casts_shadow)
+            light.dir = np.array(spec.direction, np.float32)
+            light.pos = -1.5 * light.dir
+            light.attenuation = (1.0, 0.0, 0.0)
+            light.cutoff, light.exponent, light.texid = 180.0, 0.0, -1
+            light.ambient, light.diffuse, light.specular = spec.ambient, spec.diffuse, spec.specular
+
+    def draw_rgb(self, pose: CameraPose, size: Size) -> np.ndarray:
+        """Draw the colour image: (H, W, 3) uint8."""
+        viewport = self._render(self._scene, pose, size, (0, 0, size.width, size.height), False)
+        rgb = np.empty((size.height, size.width, 3), np.uint8)
+        mujoco.mjr_readPixels(rgb, None, viewport, self._context)
+        return np.ascontiguousarray(rgb[::-1])
+
+    def draw_ids(self, pose: CameraPose, size: Size) -> tuple[np.ndarray, np.ndarray]:
+        """Draw which object each pixel shows and how far it is.
+
+        :return: (H, W) int32 group, -1 where nothing is, and (H, W) float32 depth along the optical axis in metres,
+            0 where nothing is.
+        """
+        viewport = self._render(self._scene, pose, size, (0, 0, size.width, size.height), True)
+        rgb = np.empty((size.height, size.width, 3), np.uint8)
+        reverse_z = np.empty((size.height, size.width), np.float32)
+        mujoco.mjr_readPixels(rgb, reverse_z, viewport, self._context)
+        groups = rgb[::-1, :, 0].astype(np.int32) + rgb[::-1, :, 1].astype(np.int32) * 256 - 1
+        # Inverse of the reversed-z perspective projection: 1 at the near plane, 0 at the far plane.
+        depth = NEAR_M * FAR_M / (NEAR_M + reverse_z[::-1].astype(np.float64) * (FAR_M - NEAR_M))
+        return groups, np.where(groups >= 0, depth, 0.0).astype(np.float32)
+
+    def alone_area(
+        self, group: int, pose: CameraPose, size: Size, crop: tuple[int, int, int, int]
+    ) -> int:
+        """Count the pixels that an object would cover if nothing hid it and the image did not end.
+
+        :param crop: x_min, y_min, x_max, y_max around the whole object, in pixels; may reach beyond the image.
+        """
+        self._fill(self._solo, (self._objects[group],))
+        viewport = self._render(self._solo, pose, size, crop, True)
+        rgb = np.empty((viewport.height, viewport.width, 3), np.uint8)
+        mujoco.mjr_readPixels(rgb, None, viewport, self._context)
+        return int(np.count_nonzero(rgb[..., 0]) if group < 255 else np.count_nonzero(rgb.any(2)))
+
+    def _render(
+        self, scene: mujoco.MjvScene, pose: CameraPose, size: Size,
+        crop: tuple[int, int, int, int], identity: bool,
+    ) -> mujoco.MjrRect:
+        """Draw the crop of the image into the lower left corner of the buffer."""
+        viewport = mujoco.MjrRect(0, 0, crop[2] - crop[0], crop[3] - crop[1])
+        self._gl.make_current()
+        if viewport.width > self._capacity.width or viewport.height > self._capacity.height:
+            self._capacity = Size(max(viewport.width, self._capacity.width),
+                                  max(viewport.height, self._capacity.height))
+            mujoco.mjr_resizeOffscreen(
+                self._capacity.width, self._capacity.height, self._context)
+        _aim(scene, pose, size, crop)
+        scene.flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = identity
+        scene.flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = identity
+        scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = not identity
+        mujoco.mjr_render(viewport, scene, self._context)
+        return viewport
+
+    def _fill(self, scene: mujoco.MjvScene, objects: Iterable[DrawnObject]) -> None:
+        scene.ngeom = 0
+        for item in objects:
+            for part in item.parts:
+                geom = scene.geoms[scene.ngeom]
+                scene.ngeom += 1
+                self._init_geom(geom, item, part)
+
+    def _init_geom(self, geom: mujoco.MjvGeom, item: DrawnObject, part: Part) -> None:
+        position = item.position + item.rotation @ np.array(part.position)
+        matrix = item.rotation @ part.rotation
+        rgba = np.array([*(channel * part.shade for channel in item.rgb), 1.0], np.float32)
+        size = np.array(part.size)
+        shape = _SHAPES.get(part.shape, mujoco.mjtGeom.mjGEOM_MESH)
+        if part.shape in MESHES:
+            # The compiler moves a mesh into its inertial frame; undo that, then scale through the matrix.
+            mesh = list(MESHES).index(part.shape)
+            scaled = matrix * size
+            position = position + scaled @ self._model.mesh_pos[mesh]
+            w, x, y, z = self._model.mesh_quat[mesh]
+            matrix = scaled @ Rotation.from_quat((x, y, z, w)).as_matrix()
+            size = np.ones(3)
+        mujoco.mjv_initGeom(geom, shape, size, position, matrix.ravel(), rgba)
+        if part.shape in MESHES:
+            # Display lists come in pairs: the mesh itself, then its convex hull.
+            geom.dataid = 2 * mesh
+        geom.matid = TEXTURES.index(item.texture) if item.texture else -1
+        geom.segid = item.group
+        geom.category = mujoco.mjtCatBit.mjCAT_DYNAMIC
+        geom.shininess, geom.specular = item.shininess, 0.8 * item.shininess
+
+
+def _aim(
+    scene: mujoco.MjvScene, pose: CameraPose, size: Size, crop: tuple[int, int, int, int]
+) -> None:
+    """Set an off-axis frustum that sees exactly the crop."""
+    x_min, y_min, x_max, y_max = crop
+    per_pixel = 2 * NEAR_M * np.tan(pose.fovy_rad / 2) / size.height
+    rotation = pose.rotation
+    for camera in scene.camera:
+        camera.pos = np.array(pose.position, np.float32)
+        camera.forward = rotation[:, 2].astype(np.float32)
+        camera.up = -rotation[:, 1].astype(np.float32)
+        camera.frustum_near, camera.frustum_far = NEAR_M, FAR_M
+        camera.frustum_center = ((x_min + x_max) / 2 - size.width / 2) * per_pixel
+        # Half of the width, although its name does not say so.
+        camera.frustum_width = (x_max - x_min) / 2 * per_pixel
+        camera.frustum_top = (size.height / 2 - y_min) * per_pixel
+        camera.frustum_bottom = (size.height / 2 - y_max) * per_pixel
+
+
+def _asset_model(size: Size) -> mujoco.MjModel:
+    """Compile a model of all meshes and materials, in the order of MESHES and TEXTURES."""
+    spec = mujoco.MjSpec()
+    spec.visual.global_.offwidth, spec.visual.global_.offheight = size.width, size.height
+    spec.visual.quality.offsamples = SAMPLES
+    spec.visual.quality.shadowsize = SHADOW_MAP_PX
+    # Extent of what can cast or catch shadows, in metres.
+    spec.stat.extent, spec.stat.center = 1.0, (0.0, 0.0, 0.0)
+    spec.visual.map.shadowclip = SHADOW_HALF_WIDTH_M
+    for name, make in MESHES.items():
+        mesh = make()
+        spec.add_mesh(
+            name=name, uservert=mesh.vertices.ravel(), userface=mesh.faces.ravel(),
+            usernormal=mesh.normals.ravel(), userfacenormal=mesh.faces.ravel(),
+            inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,
+        )
+    for name in TEXTURES:
+        pixels = np.repeat(texture_pixels(name)[..., None], 3, 2)
+        texture = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, nchannel=3,
+                                   width=SIDE_PX, height=SIDE_PX)
+        texture.data = pixels.tobytes()
+        material = spec.add_material(
+            name=name, texuniform=True, texrepeat=(TEXTURE_REPEAT, TEXTURE_REPEAT))
+        material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
+    return spec.compile()
