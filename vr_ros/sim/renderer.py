@@ -21,7 +21,7 @@ __all__ = ['Frame', 'TableCamera', 'orbit_pose', 'render_scene']
 VGA = Size(640, 480)
 FLOOR_Z_M = -0.75
 # Groups in the identity image: objects by id, then these.
-TABLE_GROUP, FLOOR_GROUP = 1000, 1001
+TABLE_GROUP, FLOOR_GROUP = 200, 201
 SHININESS = {'ball': 0.75, 'mug': 0.6, 'bowl': 0.5, 'cylinder': 0.4}
 
 
@@ -104,7 +104,7 @@ class TableCamera:
             id=index, kind=spec.kind, colour=spec.colour, size_name=spec.size_name,
             box=(float(left), float(top), float(window[1].stop), float(window[0].stop)),
             point=_innermost(mask, left, top),
-            mask=window_to_rle(mask, left, top, self.size),
+            mask=_window_to_rle(mask, left, top, self.size),
             visible_fraction=fraction,
             distance_m=float(np.linalg.norm(center)),
             surface_point=_surface_point(mask, depth, left, top, pose, self.size),
@@ -180,7 +180,8 @@ def _windows(
     groups: np.ndarray, ids: list[int]
 ) -> list[tuple[int, tuple[slice, slice]]]:
     """Find the rows and columns of each object that shows at least one pixel."""
-    labels = np.where(groups < TABLE_GROUP, groups + 1, 0)
+    labels = groups + np.uint8(1)
+    labels[groups >= TABLE_GROUP] = 0
     found = find_objects(labels, max_label=max(ids, default=0) + 1)
     return [(i, found[i]) for i in ids if found[i] is not None]
 
@@ -204,15 +205,18 @@ def _surface_point(
     return _floats(np.median(points, 0))
 
 
-def window_to_rle(window: np.ndarray, left: int, top: int, size: Size) -> Mask:
-    """Encode a mask given by its window into the whole image as COCO runs."""
-    whole = np.zeros((size.height, size.width), bool)
-    whole[top:top + window.shape[0], left:left + window.shape[1]] = window
-    flat = whole.ravel(order='F')
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    runs = np.diff(np.concatenate([[0], edges, [flat.size]]))
-    counts = [int(run) for run in runs]
-    return Mask(size, tuple([0, *counts] if flat[0] else counts))
+def _window_to_rle(window: np.ndarray, left: int, top: int, size: Size) -> Mask:
+    """Encode a mask, given by its window into the image, as the COCO runs of the whole image."""
+    columns = np.pad(window.T.astype(np.int8), ((0, 0), (1, 1)))
+    step = np.diff(columns, axis=1)
+    column, row = np.nonzero(step)
+    edges = (left + column) * size.height + top + row
+    # A run to the bottom of one column and one from the top of the next are a single run.
+    joined = np.flatnonzero(edges[1:] == edges[:-1])
+    edges = np.delete(edges, np.concatenate([joined, joined + 1]))
+    ends = np.concatenate([[0], edges, [size.width * size.height]])
+    runs = np.diff(ends)
+    return Mask(size, tuple(int(run) for run in (runs if runs[-1] else runs[:-1])))
 
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:
