@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vr_ros.core.rle import rle_to_mask
+
 from vr_ros.core.types import Mask, Size
 from vr_ros.sim.truth import FrameTruth, ObjectTruth
 
@@ -59,6 +59,7 @@ def _decode_truth(text: str) -> FrameTruth:
 
 def _label_map(truth: FrameTruth, size: Size) -> np.ndarray:
     """Paint each target's index + 1, nearest-neighbour at the wanted size, 0 elsewhere."""
+    from vr_ros.core.rle import rle_to_mask
     rows = ((np.arange(size.height) + 0.5) * truth.size.height / size.height).astype(int)
     columns = ((np.arange(size.width) + 0.5) * truth.size.width / size.width).astype(int)
     labels = np.zeros((size.height, size.width), np.uint8)
