@@ -1,0 +1,94 @@
+"""What relations between objects mean, with a margin inside which they are called unclear.
+
+Left and right are those of the image, by the boxes' centres. In front of and behind compare the distance from
+the camera's centre to the objects' centres: the nearer one is in front. Sizes compare by name, whatever the
+kind. A three-valued answer (True, False, None = unclear) keeps doubtful cases out of the instructions.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vr_ros.sim.truth import SIZES, ObjectTruth
+
+SIDE_MARGIN = 0.04          # of the image's width: 26 px at 640
+DISTANCE_MARGIN_M = 0.04
+NEXT_TO_MARGIN_M = 0.03
+
+_RANK = {name: rank for rank, name in enumerate(SIZES)}
+
+
+def centre_x(thing: ObjectTruth) -> float:
+    """Horizontal centre of the box, pixels."""
+    return 0.5 * (thing.box[0] + thing.box[2])
+
+
+def _more(difference: float, margin: float) -> bool | None:
+    if difference >= margin:
+        return True
+    return False if difference <= -margin else None
+
+
+def holds(relation: str, thing: ObjectTruth, anchor: ObjectTruth, width: int) -> bool | None:
+    """Tell whether ``thing`` stands in a relation or comparison to ``anchor``.
+
+    :param relation: a key of SIDES or COMPARISONS.
+    :param width: of the image, pixels.
+    :return: None when it is too close to call.
+    """
+    if relation == 'left':
+        return _more(centre_x(anchor) - centre_x(thing), SIDE_MARGIN * width)
+    if relation == 'right':
+        return _more(centre_x(thing) - centre_x(anchor), SIDE_MARGIN * width)
+    if relation in ('front', 'nearer'):
+        return _more(anchor.distance_m - thing.distance_m, DISTANCE_MARGIN_M)
+    if relation in ('behind', 'farther'):
+        return _more(thing.distance_m - anchor.distance_m, DISTANCE_MARGIN_M)
+    if relation == 'larger':
+        return _more(_RANK[thing.size_name] - _RANK[anchor.size_name], 1)
+    if relation == 'smaller':
+        return _more(_RANK[anchor.size_name] - _RANK[thing.size_name], 1)
+    raise ValueError(f'unknown relation {relation!r}')
+
+
+def closest_to(things: Sequence[ObjectTruth], anchor: ObjectTruth) -> ObjectTruth | None:
+    """Find the object whose centre is closest to the anchor's in space.
+
+    :return: None when there is no object, or two are equally close within NEXT_TO_MARGIN_M.
+    """
+    x, y, z = anchor.world_position
+    gaps = []
+    for thing in things:
+        a, b, c = thing.world_position
+        gaps.append(((a - x) ** 2 + (b - y) ** 2 + (c - z) ** 2) ** 0.5)
+    return _clear_minimum(things, gaps, NEXT_TO_MARGIN_M)
+
+
+def extreme(name: str, things: Sequence[ObjectTruth], width: int) -> ObjectTruth | None:
+    """Find the one object at an extreme.
+
+    :param name: a key of EXTREMES.
+    :param width: of the image, pixels.
+    :return: None when there is no object, or the first two are too close to call.
+    """
+    if name == 'nearest':
+        return _clear_minimum(things, [t.distance_m for t in things], DISTANCE_MARGIN_M)
+    if name == 'farthest':
+        return _clear_minimum(things, [-t.distance_m for t in things], DISTANCE_MARGIN_M)
+    if name == 'leftmost':
+        return _clear_minimum(things, [centre_x(t) for t in things], SIDE_MARGIN * width)
+    if name == 'rightmost':
+        return _clear_minimum(things, [-centre_x(t) for t in things], SIDE_MARGIN * width)
+    if name == 'largest':
+        return _clear_minimum(things, [-_RANK[t.size_name] for t in things], 1)
+    if name == 'smallest':
+        return _clear_minimum(things, [_RANK[t.size_name] for t in things], 1)
+    raise ValueError(f'unknown extreme {name!r}')
+
+
+def _clear_minimum(things: Sequence[ObjectTruth], values: Sequence[float],
+                   margin: float) -> ObjectTruth | None:
+    if not things:
+        return None
+    lowest = min(values)
+    close = [thing for thing, value in zip(things, values) if value < lowest + margin]
+    return close[0] if len(close) == 1 else None
