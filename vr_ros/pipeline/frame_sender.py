@@ -1,0 +1,61 @@
+"""The writing end of the frames: a ring that gives way to a larger one for a larger frame."""
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from vr_ros.core.types import PerceptionError, Status
+from vr_ros.pipeline.frame_ring import MAX_FRAME_BYTES, FrameRing, SlotRef
+from vr_ros.pipeline.protocol import AttachRing, DetachRing
+
+Announce = Callable[[AttachRing | DetachRing, int | None], None]
+
+
+class FrameSender:
+    """Puts frames where the worker can read them. Not locked.
+
+    :param announce: sends a message and a descriptor (or None) to the worker, in order.
+    """
+
+    def __init__(self, slots: int, announce: Announce) -> None:
+        self._slots = slots
+        self._announce = announce
+        self._ring: FrameRing | None = None
+        self._ring_id = 0
+
+    def put(self, frame: bytes | bytearray | memoryview,
+            busy: Collection[tuple[int, int]]) -> tuple[int, SlotRef]:
+        """Copy a frame.
+
+        :param busy: ring id and slot of each frame that may still be read.
+        :return: ring id, and where the frame lies in that ring.
+        :raises PerceptionError: IMAGE_TOO_LARGE, or QUEUE_FULL when all slots are busy.
+        """
+        length = memoryview(frame).nbytes
+        if length > MAX_FRAME_BYTES:
+            raise PerceptionError(
+                Status.IMAGE_TOO_LARGE,
+                f'the image has {length} bytes; at most {MAX_FRAME_BYTES} reach the worker')
+        ring = self._ring
+        if ring is None or length > ring.capacity_bytes:
+            ring = self._replace(length)
+        ref = ring.put(frame, avoid={slot for ring_id, slot in busy if ring_id == self._ring_id})
+        if ref is None:
+            raise PerceptionError(Status.QUEUE_FULL, 'every slot of the frame ring is in use')
+        return self._ring_id, ref
+
+    def close(self) -> None:
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
+
+    def _replace(self, length: int) -> FrameRing:
+        # Requests that are under way keep the old ring: the worker takes hold of it as it reads
+        # them, and reads the detachment after them.
+        old, old_id = self._ring, self._ring_id
+        self._ring = FrameRing.create(self._slots, max(length, 1))
+        self._ring_id += 1
+        self._announce(AttachRing(self._ring_id), self._ring.fd)
+        if old is not None:
+            self._announce(DetachRing(old_id), None)
+            old.close()
+        return self._ring

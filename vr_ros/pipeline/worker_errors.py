@@ -1,0 +1,74 @@
+"""Which status a failure of a back-end becomes, and whether the worker can go on after it."""
+from __future__ import annotations
+
+import gc
+import math
+import sys
+from collections.abc import Iterable
+
+from vr_ros.core.types import Detection, PerceptionError, Status
+
+
+class BackendError(Exception):
+    """The back-end returned what no consumer may act on."""
+
+
+def status_of(error: BaseException) -> Status:
+    """Return the status of a result that ended with this exception."""
+    if isinstance(error, PerceptionError):
+        return error.status
+    return Status.OUT_OF_MEMORY if is_out_of_memory(error) else Status.MODEL_ERROR
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory of the host or of the device ran out."""
+    if isinstance(error, MemoryError):
+        return True
+    torch = sys.modules.get('torch')
+    kind = getattr(torch, 'OutOfMemoryError', None)
+    if kind is not None and isinstance(error, kind):
+        return True
+    # torch's host allocator and its CUDA calls outside the caching allocator raise RuntimeError.
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        'out of memory' in text or "can't allocate memory" in text)
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Tell whether the CUDA context is beyond use, so that only a new process can go on.
+
+    An illegal address or a failed device assertion makes every later CUDA call of the process fail.
+    """
+    return (isinstance(error, RuntimeError) and 'CUDA error' in str(error)
+            and not is_out_of_memory(error))
+
+
+def one_line(error: BaseException) -> str:
+    """Describe an exception in one line of at most 300 characters."""
+    if isinstance(error, PerceptionError):
+        return error.message
+    text = ' '.join(str(error).split())
+    line = f'{type(error).__name__}: {text}' if text else type(error).__name__
+    return line if len(line) <= 300 else line[:297] + '...'
+
+
+def check_detections(detections: Iterable[Detection]) -> None:
+    """Let no box or point through that a robot could not go to.
+
+    :raises BackendError: a coordinate is NaN or infinite.
+    """
+    for detection in detections:
+        if not all(map(math.isfinite, (*detection.box, *(detection.point or ())))):
+            raise BackendError(f'object {detection.index} has a coordinate that is not finite: '
+                               f'box {detection.box}, point {detection.point}')
+
+
+def release_memory() -> None:
+    """Give cached device memory back after an out-of-memory error.
+
+    Call it when the exception is gone: its traceback holds on to the tensors.
+    """
+    gc.collect()
+    torch = sys.modules.get('torch')
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
