@@ -1,0 +1,314 @@
+"""Model cards: what must be known of a checkpoint to load it, prompt it and read its answers."""
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vr_ros.core.prompt import PromptTemplate
+from vr_ros.core.types import PerceptionError, Size, Status, Task
+from vr_ros.models.schema import Section, nearest
+
+# Family: edge in pixels of one merged image token; sides of the resized image are multiples of it.
+FAMILIES: Mapping[str, int] = {'qwen2_5_vl': 28, 'qwen3_vl': 32}
+COORDINATES = ('absolute_resized', 'relative_1000')
+INTERPOLATIONS = ('bilinear', 'bicubic')
+QUESTION_STYLES = ('visionreasoner', 'verbatim')
+DTYPES = ('float32', 'bfloat16', 'float16')
+OBJECT_TASKS = (Task.DETECTION, Task.SEGMENTATION, Task.COUNTING)
+TASK_KEYS = {task.name.lower(): task for task in (*OBJECT_TASKS, Task.VQA)}
+MODELS_PATH_VARIABLE = 'VR_ROS_MODELS_PATH'
+
+
+@dataclass(frozen=True)
+class WeightsCard:
+    """Where weights come from: a repository on the Hugging Face hub, or a directory.
+
+    :param hub: repository id, '' for a directory.
+    :param revision: commit, branch or tag on the hub; '' takes what is there and records it.
+    :param path: the directory, absolute; None for the hub.
+    :param sha256: expected hex digest by file name, for the files that the card names.
+    """
+
+    hub: str = ''
+    revision: str = ''
+    path: Path | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if self.path:
+            return str(self.path)
+        return f'{self.hub}@{self.revision}' if self.revision else self.hub
+
+
+@dataclass(frozen=True)
+class DtypeCard:
+    """Number format of the weights, by the kind of device ('cuda', 'cpu', …)."""
+
+    default: str
+    by_device: Mapping[str, str] = field(default_factory=dict)
+
+    def on(self, device_type: str) -> str:
+        """:return: 'float32', 'bfloat16' or 'float16'."""
+        return self.by_device.get(device_type, self.default)
+
+
+@dataclass(frozen=True)
+class ImageCard:
+    """How large the model sees an image.
+
+    :param size: width and height to which every image is squashed; None keeps the aspect ratio.
+    :param min_pixels, max_pixels: limits of width * height when the aspect ratio is kept.
+    :param interpolation: 'bilinear' or 'bicubic'.
+    """
+
+    size: Size | None
+    min_pixels: int = 0
+    max_pixels: int = 0
+    interpolation: str = 'bilinear'
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """How one task is put to the model.
+
+    :param question_style: 'visionreasoner' (lower case, stripped) or 'verbatim'.
+    """
+
+    template: PromptTemplate
+    question_style: str
+    image: ImageCard
+
+
+@dataclass(frozen=True)
+class ReasonerCard:
+    """A vision-language model.
+
+    :param family: 'qwen2_5_vl' or 'qwen3_vl'.
+    :param coordinates: 'absolute_resized' (pixels of the resized image) or 'relative_1000'.
+    :param max_new_tokens: an answer ends there at the latest.
+    :param stop: texts at which an answer ends.
+    """
+
+    weights: WeightsCard
+    family: str
+    coordinates: str
+    tasks: Mapping[Task, TaskCard]
+    max_new_tokens: int
+    stop: tuple[str, ...]
+    dtype: DtypeCard
+
+    def _task(self, task: Task) -> TaskCard:
+        if task not in self.tasks:
+            raise PerceptionError(
+                Status.BAD_INSTRUCTION,
+                f'the model has no prompt for {task.name.lower()}; ask for another task',
+            )
+        return self.tasks[task]
+
+    def template(self, task: Task) -> PromptTemplate:
+        """:raises PerceptionError: BAD_INSTRUCTION when the card has no prompt for the task."""
+        return self._task(task).template
+
+    def question_style(self, task: Task) -> str:
+        return self._task(task).question_style
+
+    def image(self, task: Task) -> ImageCard:
+        return self._task(task).image
+
+    def dtype_for(self, device_type: str) -> str:
+        return self.dtype.on(device_type)
+
+
+@dataclass(frozen=True)
+class SegmenterCard:
+    """A SAM 2 checkpoint.
+
+    :param image_size: edge in pixels of the square that it sees.
+    """
+
+    weights: WeightsCard
+    image_size: int
+    dtype: DtypeCard
+
+    def dtype_for(self, device_type: str) -> str:
+        return self.dtype.on(device_type)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A model as the user names it.
+
+    :param segmenter: None when the model has none: results then carry no masks.
+    :param router: what picks the task of an instruction that names none.
+    """
+
+    name: str
+    description: str
+    licence: str
+    reasoner: ReasonerCard
+    segmenter: SegmenterCard | None
+    router: str
+
+
+def card_directories() -> list[Path]:
+    """Where cards are looked for, first match first.
+
+    :return: directories of ``VR_ROS_MODELS_PATH``, then those of this source tree or installation.
+    """
+    extra = os.environ.get(MODELS_PATH_VARIABLE, '').split(os.pathsep)
+    directories = [Path(entry) for entry in extra if entry]
+    for ancestor in Path(__file__).resolve().parents:
+        if (ancestor / 'package.xml').is_file() or (ancestor / 'vr_ros' / 'models').is_dir():
+            directories.append(ancestor / 'config' / 'models')
+        directories.append(ancestor / 'share' / 'vr_ros' / 'config' / 'models')
+    for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep):
+        if prefix:
+            directories.append(Path(prefix) / 'share' / 'vr_ros' / 'config' / 'models')
+    return [directory for directory in dict.fromkeys(directories) if directory.is_dir()]
+
+
+def known_cards() -> dict[str, Path]:
+    """:return: file by name of every card that can be found."""
+    cards: dict[str, Path] = {}
+    for directory in card_directories():
+        for path in sorted(directory.glob('*.yaml')):
+            cards.setdefault(path.stem, path)
+    return cards
+
+
+def load_card(name_or_path: str | Path) -> ModelCard:
+    """Load a model card.
+
+    :param name_or_path: a name such as 'visionreasoner_7b', or the path of a YAML file.
+    :raises PerceptionError: MODEL_UNAVAILABLE with one line that says what is wrong and where.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith('.yaml') or os.sep in text:
+        path = Path(text).expanduser().absolute()
+        if not path.is_file():
+            raise PerceptionError(Status.MODEL_UNAVAILABLE, f'no model card at {path}')
+        return read_card(path)
+    cards = known_cards()
+    if text not in cards:
+        known = ', '.join(sorted(cards)) or 'none'
+        raise PerceptionError(
+            Status.MODEL_UNAVAILABLE,
+            f'unknown model card "{text}"; known: {known}{nearest(text, list(cards))}',
+        )
+    return read_card(cards[text])
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read a model card's file; visionreasoner_7b.yaml explains its keys."""
+    root = Section.read(path)
+    card = ModelCard(
+        name=root.take('name', str, path.stem),
+        description=root.take('description', str),
+        licence=root.take('licence', str),
+        reasoner=_reasoner(root.section('reasoner')),
+        segmenter=_segmenter(root.section('segmenter')) if root.has('segmenter') else None,
+        router=root.choice('router', ('rules',), 'rules'),
+    )
+    root.end()
+    return card
+
+
+def _reasoner(section: Section) -> ReasonerCard:
+    family = section.choice('family', tuple(FAMILIES))
+    image = _image(section.section('image'), FAMILIES[family])
+    card = ReasonerCard(
+        weights=_weights(section.section('weights')),
+        family=family,
+        coordinates=section.choice('coordinates', COORDINATES),
+        tasks=_tasks(section.section('prompts'), image, FAMILIES[family]),
+        max_new_tokens=section.positive('max_new_tokens'),
+        stop=section.texts('stop'),
+        dtype=_dtype(section),
+    )
+    section.end()
+    return card
+
+
+def _segmenter(section: Section) -> SegmenterCard:
+    weights = _weights(section.section('weights'))
+    card = SegmenterCard(weights, section.positive('image_size'), _dtype(section))
+    section.end()
+    return card
+
+
+def _weights(section: Section) -> WeightsCard:
+    hub = section.take('hub', str, '')
+    revision = section.take('revision', str, '')
+    path = section.take('path', str, '')
+    digests = section.section('sha256').rest() if section.has('sha256') else {}
+    if bool(hub) == bool(path):
+        section.fail('', 'give either hub (with revision) or path')
+    if revision and not hub:
+        section.fail('revision', 'only for weights on the hub')
+    for name, digest in digests.items():
+        if not (isinstance(digest, str) and re.fullmatch('[0-9a-f]{64}', digest)):
+            section.fail(f'sha256.{name}', f'expected 64 hex digits in quotes, got {digest!r}')
+    section.end()
+    directory = section.path.parent / Path(path).expanduser()
+    return WeightsCard(
+        hub, revision, Path(os.path.normpath(directory)) if path else None,
+        {str(name): str(digest) for name, digest in digests.items()},
+    )
+
+
+def _dtype(section: Section) -> DtypeCard:
+    if not isinstance(section.peek('dtype'), dict):
+        return DtypeCard(section.choice('dtype', DTYPES))
+    inner = section.section('dtype')
+    default = inner.choice('default', DTYPES)
+    devices = {str(name): inner.choice(str(name), DTYPES) for name in inner.names()}
+    return DtypeCard(default, devices)
+
+
+def _image(section: Section, factor: int) -> ImageCard:
+    interpolation = section.choice('interpolation', INTERPOLATIONS, 'bilinear')
+    if not section.has('size'):
+        low, high = section.positive('min_pixels'), section.positive('max_pixels')
+        if low > high:
+            section.fail('min_pixels', f'{low} is above max_pixels {high}')
+        section.end()
+        return ImageCard(None, low, high, interpolation)
+    size = section.take('size', list)
+    whole = all(type(edge) is int and edge > 0 and edge % factor == 0 for edge in size)
+    if len(size) != 2 or not whole:
+        section.fail('size', f'expected [width, height] in multiples of {factor}, got {size!r}')
+    section.end()
+    return ImageCard(Size(*size), interpolation=interpolation)
+
+
+def _tasks(section: Section, image: ImageCard, factor: int) -> dict[Task, TaskCard]:
+    """Read the prompts; 'objects' serves the object tasks that have none of their own."""
+    tasks: dict[Task, TaskCard] = {}
+    if section.has('objects'):
+        tasks = dict.fromkeys(OBJECT_TASKS, _task(section.section('objects'), image, factor))
+    for key, task in TASK_KEYS.items():
+        if section.has(key):
+            tasks[task] = _task(section.section(key), image, factor)
+    section.end()
+    if not tasks:
+        section.fail('', 'no prompt at all; give at least "objects"')
+    return tasks
+
+
+def _task(section: Section, image: ImageCard, factor: int) -> TaskCard:
+    user = section.take('user', str)
+    example = section.take('example', str, '')
+    if '{Question}' not in user:
+        section.fail('user', 'has no {Question}')
+    if ('{Answer}' in user) != bool(example):
+        section.fail('example', 'is what {Answer} in user stands for: give both or none')
+    card = TaskCard(
+        PromptTemplate(system=section.take('system', str, ''), user=user, example=example),
+        section.choice('question', QUESTION_STYLES),
+        _image(section.section('image'), factor) if section.has('image') else image,
+    )
+    section.end()
+    return card
