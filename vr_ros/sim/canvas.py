@@ -28,9 +28,9 @@ MAX_GEOMS = 400
 # Group of pixels that show no object: not even table or floor.
 NOTHING = 255
 TEXTURE_REPEAT = 2.0
-SHADOW_MAP_PX = 512
+SHADOW_MAP_PX = 768
 # The shadow map spans this much around the table's centre; a tighter map has finer shadows.
-SHADOW_HALF_WIDTH_M = 0.5
+SHADOW_HALF_WIDTH_M = 0.7
 # Multi-sampling would cost three times the whole picture on a CPU; the lens blur hides the jagged edges instead.
 SAMPLES = 0
 LENS_BLUR_PX = 0.6

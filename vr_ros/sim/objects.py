@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 # Nominal sizes in metres and what each kind makes of them (x, y, z of its own box).
-SIZE_M = {'small': 0.066, 'medium': 0.088, 'large': 0.116}
+SIZE_M = {'small': 0.070, 'medium': 0.090, 'large': 0.116}
 PROPORTIONS = {
     'cube': (0.94, 0.94, 0.94),
     'ball': (1.04, 1.04, 1.04),
-    'cylinder': (0.88, 0.88, 1.12),
+    'cylinder': (0.94, 0.94, 1.14),
     'cone': (1.12, 1.12, 1.22),
     'mug': (1.26, 0.94, 1.02),
     'bowl': (1.40, 1.40, 0.60),
@@ -107,7 +107,7 @@ def _handle(dimensions: tuple[float, float, float], pieces: int = 6) -> tuple[Pa
     """Half an ellipse of capsules in the x-z plane, from the body's wall and back to it."""
     length, _, height = dimensions
     radius = 0.06 * height
-    wall = length / 2 - HANDLE_SHARE * length - radius / 2
+    wall = length / 2 - HANDLE_SHARE * length
     reach = length / 2 - radius - wall
     angles = np.linspace(-np.pi / 2, np.pi / 2, pieces + 1)
     points = np.stack(
