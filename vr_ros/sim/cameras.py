@@ -1,4 +1,7 @@
-"""Where the simulated camera is and what it projects to (optical frame of REP 103: x right, y down, z forward)."""
+"""Where the simulated camera is and what it projects to.
+
+The optical frame is that of REP 103: x right, y down, z forward.
+"""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -48,7 +51,7 @@ def look_at(
 
 
 def camera_matrix(fovy_rad: float, size: Size) -> tuple[float, float, float, float]:
-    """Compute fx, fy, cx, cy in pixels; a pixel's centre has whole-number coordinates, as in camera_info."""
+    """Compute fx, fy, cx, cy in pixels; whole numbers are the pixels' centres, as in camera_info."""
     focal = size.height / 2 / float(np.tan(fovy_rad / 2))
     return focal, focal, (size.width - 1) / 2, (size.height - 1) / 2
 

@@ -1,7 +1,8 @@
 """The GL side of the simulated camera: one context per thread that draws any number of scenes.
 
-Compiling a model and creating a GL context for every scene costs far more than drawing it. So the context is made once
-from a model that holds only the meshes and textures, and each scene is a list of geoms given to MuJoCo's renderer.
+Compiling a model and creating a GL context for every scene costs far more than drawing it. So the
+context is made once from a model that holds only the meshes and textures, and each scene is a list
+of geoms given to MuJoCo's renderer.
 """
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ TEXTURE_REPEAT = 2.0
 SHADOW_MAP_PX = 768
 # The shadow map spans this much around the table's centre; a tighter map has finer shadows.
 SHADOW_HALF_WIDTH_M = 0.7
-# Multi-sampling would cost three times the whole picture on a CPU; the lens blur hides the jagged edges instead.
+# Multi-sampling would triple the cost of a picture on a CPU; the lens blur hides jagged edges.
 SAMPLES = 0
 LENS_BLUR_PX = 0.6
 _SHAPES = {
@@ -64,7 +65,7 @@ class DrawnObject:
 
 
 def shared_canvas() -> Canvas:
-    """Get this thread's canvas, made on first use; a GL context belongs to one thread of one process."""
+    """Get this thread's canvas, made on first use: a GL context belongs to a single thread."""
     canvas = getattr(_LOCAL, 'canvas', None)
     if canvas is None or canvas.pid != os.getpid():
         canvas = _LOCAL.canvas = Canvas()
@@ -124,8 +125,8 @@ class Canvas:
     def draw_ids(self, pose: CameraPose, size: Size) -> tuple[np.ndarray, np.ndarray]:
         """Draw which object each pixel shows and how far it is.
 
-        :return: (H, W) uint8 group, NOTHING where nothing is, and (H, W) float32 depth along the optical axis in
-            metres, 0 where nothing is.
+        :return: (H, W) uint8 group, NOTHING where nothing is, and (H, W) float32 depth along the
+            optical axis in metres, 0 where nothing is.
         """
         viewport = self._render(self._scene, pose, size, (0, 0, size.width, size.height), True)
         rgb = np.empty((size.height, size.width, 3), np.uint8)
@@ -142,7 +143,8 @@ class Canvas:
     ) -> int:
         """Count the pixels that an object would cover if nothing hid it and the image did not end.
 
-        :param crop: x_min, y_min, x_max, y_max around the whole object, in pixels; may reach beyond the image.
+        :param crop: x_min, y_min, x_max, y_max in pixels around the whole object; it may reach
+            beyond the image.
         """
         self._fill(self._solo, (self._objects[group],))
         viewport = self._render(self._solo, pose, size, crop, True)
@@ -184,7 +186,7 @@ class Canvas:
         size = np.array(part.size)
         shape = _SHAPES.get(part.shape, mujoco.mjtGeom.mjGEOM_MESH)
         if part.shape in MESHES:
-            # The compiler moves a mesh into its inertial frame; undo that, then scale through the matrix.
+            # The compiler moves a mesh into its inertial frame: undo that, then scale it.
             mesh = list(MESHES).index(part.shape)
             scaled = matrix * size
             position = position + scaled @ self._model.mesh_pos[mesh]

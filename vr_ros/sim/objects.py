@@ -1,6 +1,7 @@
 """The shapes on the table: their own boxes, the parts that are drawn and the parts that touch.
 
-Every object's frame sits in the centre of its own box, z up when it stands, x through a mug's handle or along a bar.
+Every object's frame sits in the centre of its own box, z up when it stands, x through a mug's
+handle or along a bar.
 """
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class Part:
     """One drawn or touching piece of an object.
 
     :param shape: box, sphere, cylinder, capsule, or the name of a mesh in :data:`MESHES`.
-    :param size: half extents in metres; a capsule's z is half the length of its straight part; a mesh's scale.
+    :param size: half extents in metres (a capsule's z: half of its straight part), or a mesh's
+        scale.
     :param position: centre in the object's frame, metres.
     :param rotation: (3, 3) from the part's frame to the object's.
     :param shade: factor on the object's colour.
@@ -74,7 +76,8 @@ def visual_parts(kind: str, dimensions: tuple[float, float, float]) -> tuple[Par
     if kind == 'cone':
         return (Part('cone', dimensions),)
     if kind == 'bowl':
-        return (Part('bowl_outside', dimensions), Part('bowl_inside', dimensions, shade=INSIDE_SHADE))
+        inside = Part('bowl_inside', dimensions, shade=INSIDE_SHADE)
+        return (Part('bowl_outside', dimensions), inside)
     body, offset = _mug_body(dimensions)
     return (
         Part('mug_outside', body, offset),
@@ -84,7 +87,7 @@ def visual_parts(kind: str, dimensions: tuple[float, float, float]) -> tuple[Par
 
 
 def collision_parts(kind: str, dimensions: tuple[float, float, float]) -> tuple[Part, ...]:
-    """List the solid pieces that physics sees: nothing falls into a mug or bowl, so they are filled."""
+    """List the solid pieces that physics sees; mugs and bowls are filled: nothing falls in."""
     if kind == 'mug':
         body, offset = _mug_body(dimensions)
         return (Part('cylinder', tuple(edge / 2 for edge in body), offset), *_handle(dimensions))
@@ -132,7 +135,7 @@ def _lathe(profile: list[tuple[float, float]], smooth: bool = False) -> Mesh:
     """Turn a profile around z.
 
     :param profile: (radius, z) points; the surface faces to the right of the direction of travel.
-    :param smooth: share normals between neighbouring rings (a curved profile) instead of keeping creases.
+    :param smooth: blend the normals of neighbouring rings (a curved profile), no creases.
     """
     points = np.array(profile)
     steps = np.diff(points, axis=0)
@@ -155,7 +158,8 @@ def _lathe(profile: list[tuple[float, float]], smooth: bool = False) -> Mesh:
         if points[i][0] > 0:
             faces.append(np.stack([here, following, here + LATHE_SEGMENTS], 1))
         if points[i + 1][0] > 0:
-            faces.append(np.stack([following, following + LATHE_SEGMENTS, here + LATHE_SEGMENTS], 1))
+            upper = here + LATHE_SEGMENTS
+            faces.append(np.stack([following, following + LATHE_SEGMENTS, upper], 1))
     return Mesh(np.concatenate(vertices), np.concatenate(normals), np.concatenate(faces))
 
 

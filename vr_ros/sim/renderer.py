@@ -1,4 +1,4 @@
-"""The simulated camera: pictures of a settled world together with everything that is true about them."""
+"""The simulated camera: pictures of a settled world and everything that is true about them."""
 from __future__ import annotations
 
 from dataclasses import dataclass

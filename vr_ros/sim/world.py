@@ -39,7 +39,8 @@ class ObjectPose:
 class World:
     """Objects of a scene after they came to rest.
 
-    What fell off the table, moved far away or does not come to rest is taken out: `poses` lacks its id.
+    What fell off the table, moved far away or does not come to rest is taken out: `poses` lacks
+    its id.
 
     :param spec: the scene to build.
     """
@@ -60,7 +61,7 @@ class World:
 
 
 def scene_xml(spec: SceneSpec) -> str:
-    """Write the physical model as MJCF: a table top and one free body per object, in the order of their ids."""
+    """Write the physics as MJCF: a table top and one free body per object, ordered by id."""
     meshes, bodies = [], []
     for i, item in enumerate(spec.objects):
         parts = collision_parts(item.kind, item.dimensions)
