@@ -1,4 +1,5 @@
 """Fast random choices from a numpy generator."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
 """Generate instructions about a frame together with their answer key."""
+
 from __future__ import annotations
 
 from bisect import bisect_right
@@ -15,6 +16,7 @@ from vr_ros.sim.proposals import PROPOSERS, View
 from vr_ros.sim.queries import Query, Resolution, ordered_targets, resolve, resolve_among
 from vr_ros.sim.templates import TEMPLATES
 from vr_ros.sim.truth import FrameTruth
+from vr_ros.sim.vocabulary import vocabulary_sentences
 
 # Scenes from this seed on are for evaluation; training must stay below it.
 HELDOUT_SEED = 1_000_000
@@ -24,18 +26,33 @@ ABSENT_SHARE = 0.12
 
 # Per cent of all instructions; a template that a frame gives no occasion for is drawn again.
 WEIGHTS = {
-    'detect_one': 9, 'detect_all': 5, 'detect_relation': 5, 'detect_relation_all': 2, 'detect_extreme': 3,
+    'detect_one': 9,
+    'detect_all': 5,
+    'detect_relation': 5,
+    'detect_relation_all': 2,
+    'detect_extreme': 3,
     'detect_function': 4,
-    'segment_one': 8, 'segment_all': 4, 'segment_relation': 4, 'segment_relation_all': 2,
-    'segment_extreme': 2, 'segment_function': 3,
-    'count_all': 11, 'count_relation_all': 3, 'count_function': 5,
-    'vqa_colour': 5, 'vqa_shape': 4, 'vqa_size': 3, 'vqa_exists': 6, 'vqa_related': 5, 'vqa_compare': 3,
+    'segment_one': 8,
+    'segment_all': 4,
+    'segment_relation': 4,
+    'segment_relation_all': 2,
+    'segment_extreme': 2,
+    'segment_function': 3,
+    'count_all': 11,
+    'count_relation_all': 3,
+    'count_function': 5,
+    'vqa_colour': 5,
+    'vqa_shape': 4,
+    'vqa_size': 3,
+    'vqa_exists': 6,
+    'vqa_related': 5,
+    'vqa_compare': 3,
     'vqa_caption': 4,
 }
 _NAMES = tuple(WEIGHTS)
 _CUMULATIVE = tuple(accumulate(WEIGHTS.values()))
 
-_PROPOSALS = 10     # tries to fill one template before another is drawn
+_PROPOSALS = 10  # tries to fill one template before another is drawn
 
 
 class NoInstructionError(ValueError):
@@ -71,8 +88,9 @@ def is_heldout(seed: int) -> bool:
     return seed >= HELDOUT_SEED
 
 
-def generate(truth: FrameTruth, rng: np.random.Generator, split: str,
-             template: str | None = None) -> SimInstruction:
+def generate(
+    truth: FrameTruth, rng: np.random.Generator, split: str, template: str | None = None
+) -> SimInstruction:
     """Draw one instruction with a clear answer.
 
     :param split: which wordings to use, 'train' or 'heldout'.
@@ -83,8 +101,13 @@ def generate(truth: FrameTruth, rng: np.random.Generator, split: str,
     return _generate(view, Dice(rng), split, template)
 
 
-def generate_many(truth: FrameTruth, rng: np.random.Generator, n: int, split: str) -> list[SimInstruction]:
-    """Draw n instructions whose texts differ in more than case and marks; fewer if the frame has no more."""
+def generate_many(
+    truth: FrameTruth, rng: np.random.Generator, n: int, split: str
+) -> list[SimInstruction]:
+    """Draw n instructions whose texts differ in more than case and marks.
+
+    :return: fewer than n if the frame gives no occasion for more.
+    """
     view, dice = View(ordered_targets(truth), truth.size.width), Dice(rng)
     found: dict[str, SimInstruction] = {}
     for _ in range(20 * n):
@@ -109,8 +132,13 @@ def answer_key(text: str, truth: FrameTruth) -> SimInstruction | None:
 
 
 def corpus(split: str, repeats: int = 4, seed: int = 0) -> Iterator[str]:
-    """Texts that show every wording of a split at least ``repeats`` times, with nouns drawn at random."""
-    return phrasings.samples(split, repeats, Dice(np.random.default_rng(seed)))
+    """Yield texts with every word of instructions, reasons and answers, to train a tokenizer on.
+
+    :param repeats: how often each wording of the split is shown, with queries drawn at random.
+    """
+    dice = Dice(np.random.default_rng(seed))
+    yield from phrasings.samples(split, repeats, dice)
+    yield from vocabulary_sentences()
 
 
 def _generate(view: View, dice: Dice, split: str, template: str | None) -> SimInstruction:
@@ -118,12 +146,14 @@ def _generate(view: View, dice: Dice, split: str, template: str | None) -> SimIn
         name = template or _NAMES[bisect_right(_CUMULATIVE, dice.uniform() * _CUMULATIVE[-1])]
         task = TEMPLATES[name].task
         absent = task is not Task.VQA and dice.chance(ABSENT_SHARE)
-        # A frame may lack what the draw asks for (no kind is missing, or nothing is there): then the other.
-        for nothing in ((absent, not absent) if template and task is not Task.VQA else (absent,)):
+        # A frame may lack what the draw asks for (no kind is missing, nothing is there).
+        for nothing in (absent, not absent) if template and task is not Task.VQA else (absent,):
             answered = _propose(name, view, dice, nothing)
             if answered is not None:
                 query, resolution = answered
-                return _instruction(phrasings.verbalise(query, dice, split), query, resolution, split)
+                return _instruction(
+                    phrasings.verbalise(query, dice, split), query, resolution, split
+                )
         if template:
             raise NoInstructionError(f'the frame gives no occasion for {template!r}')
 
@@ -136,13 +166,22 @@ def _propose(name: str, view: View, dice: Dice, nothing: bool) -> tuple[Query, R
         if query is None:
             continue
         resolution = resolve_among(query, view.targets, view.width)
-        if not resolution.problem and (template.task is Task.VQA
-                                       or (not resolution.target_ids) == nothing):
+        if not resolution.problem and (
+            template.task is Task.VQA or (not resolution.target_ids) == nothing
+        ):
             return query, resolution
     return None
 
 
 def _instruction(text: str, query: Query, resolution: Resolution, split: str) -> SimInstruction:
-    return SimInstruction(text, query.task, query, resolution.target_ids, resolution.answer,
-                          resolution.reason, phrasings.template_of(query).name, split,
-                          resolution.anchor_ids)
+    return SimInstruction(
+        text,
+        query.task,
+        query,
+        resolution.target_ids,
+        resolution.answer,
+        resolution.reason,
+        phrasings.template_of(query).name,
+        split,
+        resolution.anchor_ids,
+    )

@@ -1,8 +1,10 @@
 """Put queries into words, and words back into queries.
 
-The inverse works by skeleton: every noun, relation and function in a text is replaced by a symbol, and what is
-left is looked up among the skeletons of all wordings. A text that no wording can produce is not understood.
+The inverse works by skeleton: every noun, relation and function in a text is replaced by a symbol,
+and what is left is looked up among the skeletons of all wordings. A text that no wording can
+produce is not understood.
 """
+
 from __future__ import annotations
 
 import re
@@ -31,8 +33,7 @@ from vr_ros.sim.vocabulary import (
 )
 
 _SLOT = re.compile(r'\{(\w+)\}')
-_QUESTION_STARTS = ('what', 'which', 'where', 'how', 'is', 'are', 'do', 'does', 'can')
-_QUESTION_ENDS = ('what', 'which', 'true', 'yes', 'no')
+_QUESTION_WORDS = ('what', 'which', 'where', 'how', 'is', 'are', 'do', 'does', 'can')
 
 
 @lru_cache(maxsize=4096)
@@ -42,8 +43,10 @@ def _nouns(noun: Noun) -> tuple[str, ...]:
 
 def _extreme_nouns(query: Query) -> tuple[str, ...]:
     before, after = EXTREMES[query.relation]
-    return tuple([f'{word} {noun}' for word in before for noun in _nouns(query.noun)]
-                 + [f'{noun} {phrase}' for phrase in after for noun in _nouns(query.noun)])
+    return tuple(
+        [f'{word} {noun}' for word in before for noun in _nouns(query.noun)]
+        + [f'{noun} {phrase}' for phrase in after for noun in _nouns(query.noun)]
+    )
 
 
 # Slot name -> all the ways a query can fill it.
@@ -51,17 +54,24 @@ _FILLERS: dict[str, Callable[[Query], tuple[str, ...]]] = {
     's': lambda query: _nouns(query.noun),
     'p': lambda query: tuple([f'{noun}s' for noun in _nouns(query.noun)]),
     'a': lambda query: tuple([with_article(noun) for noun in _nouns(query.noun)]),
-    'every': lambda query: ('everything', 'every object') if query.noun == ANY else tuple(
-        [f'every {noun}' for noun in _nouns(query.noun)]),
+    'every': lambda query: (
+        ('everything', 'every object')
+        if query.noun == ANY
+        else tuple([f'every {noun}' for noun in _nouns(query.noun)])
+    ),
     'o': lambda query: _nouns(query.anchor),
     'r': lambda query: SIDES[query.relation],
     'rn': lambda query: RELATIONS[query.relation],
     'x': _extreme_nouns,
     'c': lambda query: COMPARISONS[query.relation],
     'q': lambda query: tuple([question for question, _ in FUNCTIONS[query.function].phrases]),
-    'qp': lambda query: tuple([plural_verb(question) for question, _ in FUNCTIONS[query.function].phrases]),
+    'qp': lambda query: tuple(
+        [plural_verb(question) for question, _ in FUNCTIONS[query.function].phrases]
+    ),
     'g': lambda query: tuple([clause for _, clause in FUNCTIONS[query.function].phrases]),
-    'h': lambda query: tuple([plural_verb(clause) for _, clause in FUNCTIONS[query.function].phrases]),
+    'h': lambda query: tuple(
+        [plural_verb(clause) for _, clause in FUNCTIONS[query.function].phrases]
+    ),
 }
 
 
@@ -76,16 +86,17 @@ class _Wording:
     @staticmethod
     def of(pattern: str) -> _Wording:
         pieces = _SLOT.split(pattern)
-        words = re.findall(r'\w+', pattern)
-        is_question = (words[0] in _QUESTION_STARTS or words[:2] == ['yes', 'or']
-                       or (',' in pattern or ':' in pattern) and not pattern.startswith('t'))
+        clauses = re.split('[,:] ', pattern)
+        is_question = any(clause.split()[0] in _QUESTION_WORDS for clause in clauses)
         return _Wording(tuple(pieces[::2]), tuple(pieces[1::2]), is_question)
 
 
 _WORDINGS = {
-    (template.name, split): tuple(tuple(_Wording.of(pattern) for pattern in group)
-                                  for group in template.wordings[split])
-    for template in TEMPLATES.values() for split in SPLITS
+    (template.name, split): tuple(
+        tuple(_Wording.of(pattern) for pattern in group) for group in template.wordings[split]
+    )
+    for template in TEMPLATES.values()
+    for split in SPLITS
 }
 _TEMPLATE_OF = {(template.form, template.task): template for template in TEMPLATES.values()}
 
@@ -119,9 +130,14 @@ def samples(split: str, repeats: int, dice: Dice) -> Iterator[str]:
 
 def random_query(template: Template, dice: Dice) -> Query:
     """Draw any query of a template, whatever it may mean in a frame."""
-    names = {Form.RELATION: RELATIONS, Form.RELATION_ALL: SIDES, Form.RELATED: SIDES,
-             Form.COMPARE: COMPARISONS, Form.EXTREME: EXTREMES}.get(template.form)
-    fields: dict[str, object] = {}
+    names = {
+        Form.RELATION: RELATIONS,
+        Form.RELATION_ALL: SIDES,
+        Form.RELATED: SIDES,
+        Form.COMPARE: COMPARISONS,
+        Form.EXTREME: EXTREMES,
+    }.get(template.form)
+    fields: dict[str, Noun | str] = {}
     if names:
         fields['relation'] = dice.choose(tuple(names))
     if template.form not in (Form.FUNCTION, Form.CAPTION):
@@ -135,7 +151,7 @@ def random_query(template: Template, dice: Dice) -> Query:
 
 def _word(query: Query, wording: _Wording, dice: Dice) -> str:
     text = wording.literals[0]
-    for slot, literal in zip(wording.slots, wording.literals[1:]):
+    for slot, literal in zip(wording.slots, wording.literals[1:], strict=True):
         text += dice.choose(_FILLERS[slot](query)) + literal
     return _as_typed(text, wording.is_question, dice)
 
@@ -155,7 +171,9 @@ def all_phrasings(query: Query, split: str) -> Iterator[str]:
         for wording in group:
             for fillers in product(*(_FILLERS[slot](query) for slot in wording.slots)):
                 yield wording.literals[0] + ''.join(
-                    filler + literal for filler, literal in zip(fillers, wording.literals[1:]))
+                    filler + literal
+                    for filler, literal in zip(fillers, wording.literals[1:], strict=True)
+                )
 
 
 def understand(text: str) -> Query | None:
@@ -169,13 +187,13 @@ def understand(text: str) -> Query | None:
 
 def parse(text: str) -> tuple[Query, str] | None:
     """Like :func:`understand`, with the split whose wording it is."""
-    captured: list[tuple[str, object]] = []
+    captured: list[Noun | str] = []
     skeleton = _SCANNER.sub(lambda match: _symbol(match, captured), _normalise(text))
     entry = _SKELETONS.get(skeleton)
     if entry is None:
         return None
     template, split, roles = entry
-    fields = {role: value for role, (_, value) in zip(roles, captured) if role}
+    fields = {role: value for role, value in zip(roles, captured, strict=True) if role}
     return Query(template.form, template.task, **fields), split
 
 
@@ -195,8 +213,12 @@ def _meanings() -> dict[str, tuple[str, str]]:
         table.update({phrase: ('<t>', name) for phrase in after})
     for name, function in FUNCTIONS.items():
         for question, clause in function.phrases:
-            table.update({_normalise(phrase): ('<f>', name) for phrase in (
-                question, clause, plural_verb(question), plural_verb(clause))})
+            table.update(
+                {
+                    _normalise(phrase): ('<f>', name)
+                    for phrase in (question, clause, plural_verb(question), plural_verb(clause))
+                }
+            )
     return table
 
 
@@ -204,8 +226,10 @@ _MEANINGS = _meanings()
 
 
 def _scanner() -> re.Pattern[str]:
-    noun = (rf'(?:(?P<size>{"|".join(SIZES)}) )?(?:(?P<colour>{"|".join(COLOURS)}) )?'
-            rf'(?P<kind>{"|".join(KINDS + ANYTHING)})(?P<plural>s?)')
+    noun = (
+        rf'(?:(?P<size>{"|".join(SIZES)}) )?(?:(?P<colour>{"|".join(COLOURS)}) )?'
+        rf'(?P<kind>{"|".join(KINDS + ANYTHING)})(?P<plural>s?)'
+    )
     phrases = '|'.join(sorted(map(re.escape, _MEANINGS), key=len, reverse=True))
     return re.compile(rf'\b(?:(?P<phrase>{phrases})|{noun})\b')
 
@@ -213,15 +237,15 @@ def _scanner() -> re.Pattern[str]:
 _SCANNER = _scanner()
 
 
-def _symbol(match: re.Match[str], captured: list[tuple[str, object]]) -> str:
+def _symbol(match: re.Match[str], captured: list[Noun | str]) -> str:
     phrase = match['phrase']
     if phrase:
         symbol, meaning = _MEANINGS[phrase]
-        captured.append((symbol, meaning))
+        captured.append(meaning)
         return symbol
     kind = '' if match['kind'] in ANYTHING else match['kind']
     noun = Noun(match['size'] or '', match['colour'] or '', kind)
-    captured.append(('noun', noun))
+    captured.append(noun)
     # A bare 'object' may be part of the wording itself, so it stays visible in the skeleton.
     bare = match[0] if noun == Noun() else ''
     return bare or ('<p>' if match['plural'] else '<s>')
@@ -237,8 +261,10 @@ _SLOT_SYMBOLS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     'o': tuple((symbol, ('anchor',)) for symbol in _SINGULAR),
     'r': (('<r>', ('relation',)),),
     'rn': (('<r>', ('relation',)), ('<n>', ('relation',))),
-    'x': (*((f'<e> {symbol}', ('relation', 'noun')) for symbol in _SINGULAR),
-          *((f'{symbol} <t>', ('noun', 'relation')) for symbol in _SINGULAR)),
+    'x': (
+        *((f'<e> {symbol}', ('relation', 'noun')) for symbol in _SINGULAR),
+        *((f'{symbol} <t>', ('noun', 'relation')) for symbol in _SINGULAR),
+    ),
     'c': (('<c>', ('relation',)),),
     **{slot: (('<f>', ('function',)),) for slot in ('q', 'qp', 'g', 'h')},
 }
@@ -253,15 +279,17 @@ def _skeletons() -> dict[str, _Entry]:
                 for skeleton, roles in _skeletons_of(wording):
                     entry = (template, split, roles)
                     if table.setdefault(skeleton, entry) != entry:
-                        raise ValueError(f'{skeleton!r} is worded by {template.name} ({split}) and by '
-                                         f'{table[skeleton][0].name} ({table[skeleton][1]})')
+                        raise ValueError(
+                            f'{skeleton!r} is worded by {template.name} ({split}) and by '
+                            f'{table[skeleton][0].name} ({table[skeleton][1]})'
+                        )
     return table
 
 
 def _skeletons_of(wording: _Wording) -> Iterator[tuple[str, tuple[str, ...]]]:
     for symbols in product(*(_SLOT_SYMBOLS[slot] for slot in wording.slots)):
         text, roles = '', []
-        for literal, (symbol, fields) in zip(wording.literals, (*symbols, ('', ()))):
+        for literal, (symbol, fields) in zip(wording.literals, (*symbols, ('', ())), strict=True):
             # Phrases in the wording itself fill no field.
             roles += [''] * len(_SCANNER.findall(literal)) + list(fields)
             text += literal + symbol

@@ -1,4 +1,5 @@
 """Propose queries about a frame: plausible ones, whose truth is then checked."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -9,7 +10,16 @@ from vr_ros.sim import relations
 from vr_ros.sim.dice import Dice
 from vr_ros.sim.queries import Form, Query
 from vr_ros.sim.truth import COLOURS, KINDS, SIZES, ObjectTruth
-from vr_ros.sim.vocabulary import ANY, COMPARISONS, EXTREMES, FUNCTIONS, OPPOSITE, RELATIONS, SIDES, Noun
+from vr_ros.sim.vocabulary import (
+    ANY,
+    COMPARISONS,
+    EXTREMES,
+    FUNCTIONS,
+    OPPOSITE,
+    RELATIONS,
+    SIDES,
+    Noun,
+)
 
 _TRIES = 6
 _RELATIONS, _SIDES, _EXTREMES = tuple(RELATIONS), tuple(SIDES), tuple(EXTREMES)
@@ -17,7 +27,18 @@ _COMPARISONS, _FUNCTIONS = tuple(COMPARISONS), tuple(FUNCTIONS)
 _SIZE_WORDS = ('largest', 'smallest', 'larger', 'smaller')
 
 # Which of size, colour, kind a noun mentions; short descriptions are said more often.
-_MENTIONS = ((0, 0, 1), (0, 1, 1), (0, 1, 0), (0, 1, 1), (1, 0, 1), (0, 0, 1), (1, 1, 1), (1, 0, 0), (1, 1, 0))
+_MENTIONS = (
+    (0, 0, 1),
+    (0, 1, 1),
+    (0, 1, 0),
+    (0, 1, 1),
+    (1, 0, 1),
+    (0, 0, 1),
+    (1, 1, 1),
+    (1, 0, 0),
+    (1, 1, 0),
+)
+_NEXT_TO_MAX_M = 0.25  # farther away, nobody would call it next to
 
 
 @dataclass(frozen=True)
@@ -33,8 +54,11 @@ class View:
 
 
 def _describe(thing: ObjectTruth, mention: tuple[int, int, int]) -> Noun:
-    return Noun(thing.size_name if mention[0] else '', thing.colour if mention[1] else '',
-                thing.kind if mention[2] else '')
+    return Noun(
+        thing.size_name if mention[0] else '',
+        thing.colour if mention[1] else '',
+        thing.kind if mention[2] else '',
+    )
 
 
 def some_noun(view: View, dice: Dice) -> Noun | None:
@@ -66,15 +90,20 @@ def unique_noun(thing: ObjectTruth, view: View, dice: Dice, hide: int | None = N
 
 
 def absent_noun(view: View, dice: Dice) -> Noun | None:
-    """A noun that no target matches: mostly a near miss, whose words are all true of something there."""
+    """A noun that no target matches: mostly a near miss, whose words each fit some target."""
     for _ in range(_TRIES):
         if not view.targets or dice.chance(0.2):
             size, colour, kind = dice.choose(SIZES), dice.choose(COLOURS), dice.choose(KINDS)
         else:
-            size, colour, kind = (dice.choose(view.targets).size_name, dice.choose(view.targets).colour,
-                                  dice.choose(view.targets).kind)
+            size, colour, kind = (
+                dice.choose(view.targets).size_name,
+                dice.choose(view.targets).colour,
+                dice.choose(view.targets).kind,
+            )
         mention = dice.choose(_MENTIONS)
-        noun = Noun(size if mention[0] else '', colour if mention[1] else '', kind if mention[2] else '')
+        noun = Noun(
+            size if mention[0] else '', colour if mention[1] else '', kind if mention[2] else ''
+        )
         if not any(map(noun.matches, view.targets)):
             return noun
     return None
@@ -93,7 +122,9 @@ def _all(view: View, dice: Dice, task: Task, absent: bool) -> Query | None:
     return noun and Query(Form.ALL, task, noun)
 
 
-def _relation(form: Form, names: tuple[str, ...]) -> Callable[[View, Dice, Task, bool], Query | None]:
+def _relation(
+    form: Form, names: tuple[str, ...]
+) -> Callable[[View, Dice, Task, bool], Query | None]:
     def propose(view: View, dice: Dice, task: Task, absent: bool) -> Query | None:
         if len(view.targets) < 2:
             return None
@@ -105,8 +136,22 @@ def _relation(form: Form, names: tuple[str, ...]) -> Callable[[View, Dice, Task,
             anchor, noun = (lacking, noun) if dice.chance(0.4) else (anchor, lacking)
         if anchor is None or noun is None:
             return None
+        if relation == 'next_to' and not _is_someone_near(noun, anchor, view):
+            return None
         return Query(form, task, noun, relation, anchor)
+
     return propose
+
+
+def _is_someone_near(noun: Noun, anchor: Noun, view: View) -> bool:
+    """Keep instructions from calling distant objects next to each other."""
+    there = next((thing for thing in view.targets if anchor.matches(thing)), None)
+    others = [thing for thing in view.targets if thing is not there and noun.matches(thing)]
+    return (
+        there is None
+        or not others
+        or any(relations.gap_m(thing, there) <= _NEXT_TO_MAX_M for thing in others)
+    )
 
 
 def _extreme(view: View, dice: Dice, task: Task, absent: bool) -> Query | None:
@@ -134,6 +179,7 @@ def _attribute(form: Form, hide: int) -> Callable[[View, Dice, Task, bool], Quer
             return None
         noun = unique_noun(dice.choose(view.targets), view, dice, hide)
         return noun and Query(form, task, noun)
+
     return propose
 
 
@@ -142,7 +188,9 @@ def _exists(view: View, dice: Dice, task: Task, absent: bool) -> Query | None:
     return noun and Query(Form.EXISTS, task, noun)
 
 
-def _two(view: View, dice: Dice, hide: int | None) -> tuple[ObjectTruth, ObjectTruth, Noun, Noun] | None:
+def _two(
+    view: View, dice: Dice, hide: int | None
+) -> tuple[ObjectTruth, ObjectTruth, Noun, Noun] | None:
     thing, anchor = dice.choose(view.targets), dice.choose(view.targets)
     if thing is anchor:
         return None
@@ -175,9 +223,17 @@ def _caption(view: View, dice: Dice, task: Task, absent: bool) -> Query | None:
 
 # Form -> (view, dice, task, nothing shall match) -> a query, or None when this draw led nowhere.
 PROPOSERS: dict[Form, Callable[[View, Dice, Task, bool], Query | None]] = {
-    Form.ONE: _one, Form.ALL: _all, Form.RELATION: _relation(Form.RELATION, _RELATIONS),
-    Form.RELATION_ALL: _relation(Form.RELATION_ALL, _SIDES), Form.EXTREME: _extreme,
-    Form.FUNCTION: _function, Form.COLOUR: _attribute(Form.COLOUR, 1),
-    Form.SHAPE: _attribute(Form.SHAPE, 2), Form.SIZE: _attribute(Form.SIZE, 0),
-    Form.EXISTS: _exists, Form.RELATED: _related, Form.COMPARE: _compare, Form.CAPTION: _caption,
+    Form.ONE: _one,
+    Form.ALL: _all,
+    Form.RELATION: _relation(Form.RELATION, _RELATIONS),
+    Form.RELATION_ALL: _relation(Form.RELATION_ALL, _SIDES),
+    Form.EXTREME: _extreme,
+    Form.FUNCTION: _function,
+    Form.COLOUR: _attribute(Form.COLOUR, 1),
+    Form.SHAPE: _attribute(Form.SHAPE, 2),
+    Form.SIZE: _attribute(Form.SIZE, 0),
+    Form.EXISTS: _exists,
+    Form.RELATED: _related,
+    Form.COMPARE: _compare,
+    Form.CAPTION: _caption,
 }

@@ -1,4 +1,5 @@
 """Structured questions about a frame, and their answers from its truth."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from vr_ros.sim import relations
 from vr_ros.sim.truth import FrameTruth, ObjectTruth
 from vr_ros.sim.vocabulary import (
     ANY,
+    COMPARISONS,
+    EMPTY_CAPTION,
     EXTREME_REASONS,
     FUNCTIONS,
     NUMBERS,
@@ -18,38 +21,44 @@ from vr_ros.sim.vocabulary import (
     with_article,
 )
 
-EMPTY_CAPTION = 'an empty table'
-
 
 class Form(Enum):
     """The closed set of things that can be asked."""
 
-    ONE = 'one'                    # the small red cube
-    ALL = 'all'                    # all blue objects
-    RELATION = 'relation'          # the cone left of the mug
+    ONE = 'one'  # the small red cube
+    ALL = 'all'  # all blue objects
+    RELATION = 'relation'  # the cone left of the mug
     RELATION_ALL = 'relation_all'  # all cones left of the mug
-    EXTREME = 'extreme'            # the object nearest to the camera
-    FUNCTION = 'function'          # what could roll off the table
-    COLOUR = 'colour'              # what colour is the mug
-    SHAPE = 'shape'                # what shape is the blue object
-    SIZE = 'size'                  # how big is the mug
-    EXISTS = 'exists'              # is there a red ball
-    RELATED = 'related'            # is the cone left of the mug
-    COMPARE = 'compare'            # which is larger, the mug or the bowl
-    CAPTION = 'caption'            # describe the scene
+    EXTREME = 'extreme'  # the object nearest to the camera
+    FUNCTION = 'function'  # what could roll off the table
+    COLOUR = 'colour'  # what colour is the mug
+    SHAPE = 'shape'  # what shape is the blue object
+    SIZE = 'size'  # how big is the mug
+    EXISTS = 'exists'  # is there a red ball
+    RELATED = 'related'  # is the cone left of the mug
+    COMPARE = 'compare'  # which is larger, the mug or the bowl
+    CAPTION = 'caption'  # describe the scene
 
 
 LOCATION_FORMS = (Form.ONE, Form.ALL, Form.RELATION, Form.RELATION_ALL, Form.EXTREME, Form.FUNCTION)
 COUNT_FORMS = (Form.ALL, Form.RELATION_ALL, Form.FUNCTION)
-VQA_FORMS = (Form.COLOUR, Form.SHAPE, Form.SIZE, Form.EXISTS, Form.RELATED, Form.COMPARE,
-             Form.CAPTION)
+VQA_FORMS = (
+    Form.COLOUR,
+    Form.SHAPE,
+    Form.SIZE,
+    Form.EXISTS,
+    Form.RELATED,
+    Form.COMPARE,
+    Form.CAPTION,
+)
 
 
 @dataclass(frozen=True)
 class Query:
     """What an instruction asks, without its wording.
 
-    :param task: DETECTION or SEGMENTATION for LOCATION_FORMS, COUNTING for COUNT_FORMS, VQA for VQA_FORMS.
+    :param task: DETECTION or SEGMENTATION for LOCATION_FORMS, COUNTING for COUNT_FORMS, VQA for
+        VQA_FORMS.
     :param noun: what is asked for.
     :param relation: a key of RELATIONS, EXTREMES or COMPARISONS, as the form demands; '' otherwise.
     :param anchor: the object that a relation refers to.
@@ -84,7 +93,7 @@ class Resolution:
 
 
 class IllPosedError(ValueError):
-    """The query has no clear answer in this frame: its premise fails, or it is too close to call."""
+    """The query has no clear answer in this frame: a premise fails, or it is too close to call."""
 
 
 def resolve(query: Query, truth: FrameTruth) -> Resolution:
@@ -114,9 +123,13 @@ def resolve_among(query: Query, targets: Sequence[ObjectTruth], width: int) -> R
         found, reason, anchors = _FINDERS[query.form](query, targets, width)
     except IllPosedError as error:
         return Resolution(query.task, problem=str(error))
-    return Resolution(query.task, tuple([o.id for o in found]),
-                      str(len(found)) if query.task is Task.COUNTING else '', reason,
-                      tuple([o.id for o in anchors]))
+    return Resolution(
+        query.task,
+        tuple([o.id for o in found]),
+        str(len(found)) if query.task is Task.COUNTING else '',
+        reason,
+        tuple([o.id for o in anchors]),
+    )
 
 
 def _only(noun: Noun, targets: Sequence[ObjectTruth]) -> ObjectTruth:
@@ -152,8 +165,8 @@ def _find_related(query: Query, targets: Sequence[ObjectTruth], width: int) -> _
     anchor = _only(query.anchor, anchors)
     candidates = [o for o in targets if o is not anchor and query.noun.matches(o)]
     if not candidates:
-        return (), f'there is no other {query.noun.singular()}' if query.noun.matches(anchor) \
-            else f'there is no {query.noun.singular()}', anchors
+        other = 'other ' if query.noun.matches(anchor) else ''
+        return (), f'there is no {other}{query.noun.singular()}', anchors
     if query.relation == 'next_to':
         closest = relations.closest_to(candidates, anchor)
         if closest is None:
@@ -163,7 +176,7 @@ def _find_related(query: Query, targets: Sequence[ObjectTruth], width: int) -> _
         verdicts = [relations.holds(query.relation, o, anchor, width) for o in candidates]
         if None in verdicts:
             raise IllPosedError('too close to call')
-        found = [o for o, verdict in zip(candidates, verdicts) if verdict]
+        found = [o for o, verdict in zip(candidates, verdicts, strict=True) if verdict]
     phrase = f'{RELATIONS[query.relation][0]} the {query.anchor.singular()}'
     return found, f'is {phrase}' if found else f'no {query.noun.singular()} is {phrase}', anchors
 
@@ -194,25 +207,39 @@ def _find_useful(query: Query, targets: Sequence[ObjectTruth], width: int) -> _F
 
 
 _FINDERS = {
-    Form.ONE: _find_one, Form.ALL: _find_all, Form.RELATION: _find_one_related,
-    Form.RELATION_ALL: _find_related, Form.EXTREME: _find_extreme, Form.FUNCTION: _find_useful,
+    Form.ONE: _find_one,
+    Form.ALL: _find_all,
+    Form.RELATION: _find_one_related,
+    Form.RELATION_ALL: _find_related,
+    Form.EXTREME: _find_extreme,
+    Form.FUNCTION: _find_useful,
 }
 
 
 def _attribute(query: Query, targets: Sequence[ObjectTruth], width: int) -> Resolution:
     thing = _only(query.noun, targets)
-    answer = {Form.COLOUR: thing.colour, Form.SHAPE: thing.kind, Form.SIZE: thing.size_name}[query.form]
+    answer = {Form.COLOUR: thing.colour, Form.SHAPE: thing.kind, Form.SIZE: thing.size_name}[
+        query.form
+    ]
     said = with_article(answer) if query.form is Form.SHAPE else answer
-    return Resolution(query.task, answer=answer, anchor_ids=(thing.id,),
-                      reason=f'the {query.noun.singular()} is {said}')
+    return Resolution(
+        query.task,
+        answer=answer,
+        anchor_ids=(thing.id,),
+        reason=f'the {query.noun.singular()} is {said}',
+    )
 
 
 def _exists(query: Query, targets: Sequence[ObjectTruth], width: int) -> Resolution:
     found = [o.id for o in targets if query.noun.matches(o)]
     if not found:
         return Resolution(query.task, answer='no', reason=f'there is no {query.noun.singular()}')
-    return Resolution(query.task, answer='yes', anchor_ids=tuple(found),
-                      reason=f'there is {with_article(query.noun.singular())}')
+    return Resolution(
+        query.task,
+        answer='yes',
+        anchor_ids=tuple(found),
+        reason=f'there is {with_article(query.noun.singular())}',
+    )
 
 
 def _pair(query: Query, targets: Sequence[ObjectTruth]) -> tuple[ObjectTruth, ObjectTruth]:
@@ -228,9 +255,12 @@ def _related(query: Query, targets: Sequence[ObjectTruth], width: int) -> Resolu
     if verdict is None:
         raise IllPosedError('too close to call')
     return Resolution(
-        query.task, answer='yes' if verdict else 'no', anchor_ids=(thing.id, anchor.id),
+        query.task,
+        answer='yes' if verdict else 'no',
+        anchor_ids=(thing.id, anchor.id),
         reason=f'the {query.noun.singular()} is {"" if verdict else "not "}'
-               f'{RELATIONS[query.relation][0]} the {query.anchor.singular()}')
+        f'{RELATIONS[query.relation][0]} the {query.anchor.singular()}',
+    )
 
 
 def _compare(query: Query, targets: Sequence[ObjectTruth], width: int) -> Resolution:
@@ -238,9 +268,15 @@ def _compare(query: Query, targets: Sequence[ObjectTruth], width: int) -> Resolu
     verdict = relations.holds(query.relation, thing, anchor, width)
     if verdict is None:
         raise IllPosedError('too close to call')
-    winner = query.noun if verdict else query.anchor
-    return Resolution(query.task, answer=f'the {winner.singular()}',
-                      anchor_ids=(thing.id, anchor.id))
+    winner, loser = query.noun.singular(), query.anchor.singular()
+    if not verdict:
+        winner, loser = loser, winner
+    return Resolution(
+        query.task,
+        answer=f'the {winner}',
+        anchor_ids=(thing.id, anchor.id),
+        reason=f'the {winner} is {COMPARISONS[query.relation][0]} than the {loser}',
+    )
 
 
 def _number(count: int) -> str:
@@ -257,8 +293,10 @@ def caption(targets: Sequence[ObjectTruth]) -> str:
     for thing in targets:
         noun = Noun(colour=thing.colour, kind=thing.kind)
         counts[noun] = counts.get(noun, 0) + 1
-    parts = [with_article(noun.singular()) if count == 1 else f'{_number(count)} {noun.plural()}'
-             for noun, count in counts.items()]
+    parts = [
+        with_article(noun.singular()) if count == 1 else f'{_number(count)} {noun.plural()}'
+        for noun, count in counts.items()
+    ]
     if not parts:
         return EMPTY_CAPTION
     return parts[0] if len(parts) == 1 else f'{", ".join(parts[:-1])} and {parts[-1]}'
@@ -269,6 +307,11 @@ def _caption(query: Query, targets: Sequence[ObjectTruth], width: int) -> Resolu
 
 
 _ANSWERS = {
-    Form.COLOUR: _attribute, Form.SHAPE: _attribute, Form.SIZE: _attribute, Form.EXISTS: _exists,
-    Form.RELATED: _related, Form.COMPARE: _compare, Form.CAPTION: _caption,
+    Form.COLOUR: _attribute,
+    Form.SHAPE: _attribute,
+    Form.SIZE: _attribute,
+    Form.EXISTS: _exists,
+    Form.RELATED: _related,
+    Form.COMPARE: _compare,
+    Form.CAPTION: _caption,
 }

@@ -1,16 +1,19 @@
 """What relations between objects mean, with a margin inside which they are called unclear.
 
-Left and right are those of the image, by the boxes' centres. In front of and behind compare the distance from
-the camera's centre to the objects' centres: the nearer one is in front. Sizes compare by name, whatever the
-kind. A three-valued answer (True, False, None = unclear) keeps doubtful cases out of the instructions.
+Left and right are those of the image, by the boxes' centres. In front of and behind compare the
+distance from the camera's centre to the objects' centres: the nearer one is in front. Larger means
+a larger size name, whatever the kind, and no smaller volume of the object's own box. A three-valued
+answer (True, False, None = unclear) keeps doubtful cases out of the instructions.
 """
+
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from vr_ros.sim.truth import SIZES, ObjectTruth
 
-SIDE_MARGIN = 0.04          # of the image's width: 26 px at 640
+SIDE_MARGIN = 0.04  # of the image's width: 26 px at 640
 DISTANCE_MARGIN_M = 0.04
 NEXT_TO_MARGIN_M = 0.03
 
@@ -44,10 +47,26 @@ def holds(relation: str, thing: ObjectTruth, anchor: ObjectTruth, width: int) ->
     if relation in ('behind', 'farther'):
         return _more(thing.distance_m - anchor.distance_m, DISTANCE_MARGIN_M)
     if relation == 'larger':
-        return _more(_RANK[thing.size_name] - _RANK[anchor.size_name], 1)
+        return _is_larger(thing, anchor)
     if relation == 'smaller':
-        return _more(_RANK[anchor.size_name] - _RANK[thing.size_name], 1)
+        return _is_larger(anchor, thing)
     raise ValueError(f'unknown relation {relation!r}')
+
+
+def _volume(thing: ObjectTruth) -> float:
+    x, y, z = thing.dimensions
+    return x * y * z
+
+
+def _is_larger(thing: ObjectTruth, anchor: ObjectTruth) -> bool | None:
+    by_name = _RANK[thing.size_name] - _RANK[anchor.size_name]
+    by_volume = _volume(thing) - _volume(anchor)
+    return None if by_name * by_volume < 0 else _more(by_name, 1)
+
+
+def gap_m(thing: ObjectTruth, anchor: ObjectTruth) -> float:
+    """Distance between two centres, metres."""
+    return math.dist(thing.world_position, anchor.world_position)
 
 
 def closest_to(things: Sequence[ObjectTruth], anchor: ObjectTruth) -> ObjectTruth | None:
@@ -55,12 +74,7 @@ def closest_to(things: Sequence[ObjectTruth], anchor: ObjectTruth) -> ObjectTrut
 
     :return: None when there is no object, or two are equally close within NEXT_TO_MARGIN_M.
     """
-    x, y, z = anchor.world_position
-    gaps = []
-    for thing in things:
-        a, b, c = thing.world_position
-        gaps.append(((a - x) ** 2 + (b - y) ** 2 + (c - z) ** 2) ** 0.5)
-    return _clear_minimum(things, gaps, NEXT_TO_MARGIN_M)
+    return _clear_minimum(things, [gap_m(thing, anchor) for thing in things], NEXT_TO_MARGIN_M)
 
 
 def extreme(name: str, things: Sequence[ObjectTruth], width: int) -> ObjectTruth | None:
@@ -78,17 +92,18 @@ def extreme(name: str, things: Sequence[ObjectTruth], width: int) -> ObjectTruth
         return _clear_minimum(things, [centre_x(t) for t in things], SIDE_MARGIN * width)
     if name == 'rightmost':
         return _clear_minimum(things, [-centre_x(t) for t in things], SIDE_MARGIN * width)
-    if name == 'largest':
-        return _clear_minimum(things, [-_RANK[t.size_name] for t in things], 1)
-    if name == 'smallest':
-        return _clear_minimum(things, [_RANK[t.size_name] for t in things], 1)
+    if name in ('largest', 'smallest'):
+        beats = 'larger' if name == 'largest' else 'smaller'
+        best = [t for t in things if all(holds(beats, t, o, width) for o in things if o is not t)]
+        return best[0] if best else None
     raise ValueError(f'unknown extreme {name!r}')
 
 
-def _clear_minimum(things: Sequence[ObjectTruth], values: Sequence[float],
-                   margin: float) -> ObjectTruth | None:
+def _clear_minimum(
+    things: Sequence[ObjectTruth], values: Sequence[float], margin: float
+) -> ObjectTruth | None:
     if not things:
         return None
     lowest = min(values)
-    close = [thing for thing, value in zip(things, values) if value < lowest + margin]
+    close = [thing for thing, value in zip(things, values, strict=True) if value < lowest + margin]
     return close[0] if len(close) == 1 else None

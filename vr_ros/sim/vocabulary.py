@@ -1,10 +1,12 @@
 """The words of the simulator's language: nouns, relations, extremes, comparisons and functions.
 
-Everything that an instruction, an answer or a reason can say is built from these tables, so that a very
-small model can learn the whole vocabulary. ``vr_ros.sim.relations`` says what the words mean.
+Everything that an instruction, an answer or a reason can say is built from these tables, so that a
+very small model can learn the whole vocabulary. ``vr_ros.sim.relations`` says what the words mean.
 """
+
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -12,6 +14,7 @@ from typing import NamedTuple
 from vr_ros.sim.truth import COLOURS, KINDS, SIZES, ObjectTruth
 
 ANYTHING = ('object', 'thing')
+EMPTY_CAPTION = 'an empty table'
 NUMBERS = ('no', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 
 
@@ -26,9 +29,11 @@ class Noun(NamedTuple):
     kind: str = ''
 
     def matches(self, thing: ObjectTruth) -> bool:
-        return ((not self.kind or self.kind == thing.kind)
-                and (not self.colour or self.colour == thing.colour)
-                and (not self.size or self.size == thing.size_name))
+        return (
+            (not self.kind or self.kind == thing.kind)
+            and (not self.colour or self.colour == thing.colour)
+            and (not self.size or self.size == thing.size_name)
+        )
 
     def singular(self, anything: str = 'object') -> str:
         """'small red cube'."""
@@ -57,8 +62,16 @@ SIDES = {
 }
 NEXT_TO = {'next_to': ('closest to', 'nearest to', 'next to')}
 RELATIONS = {**SIDES, **NEXT_TO}
-OPPOSITE = {'left': 'right', 'right': 'left', 'front': 'behind', 'behind': 'front',
-            'larger': 'smaller', 'smaller': 'larger', 'nearer': 'farther', 'farther': 'nearer'}
+OPPOSITE = {
+    'left': 'right',
+    'right': 'left',
+    'front': 'behind',
+    'behind': 'front',
+    'larger': 'smaller',
+    'smaller': 'larger',
+    'nearer': 'farther',
+    'farther': 'nearer',
+}
 
 # Extremes among several objects: name -> words before the noun, phrases after it.
 EXTREMES = {
@@ -70,9 +83,12 @@ EXTREMES = {
     'smallest': (('smallest',), ()),
 }
 EXTREME_REASONS = {
-    'nearest': 'is nearest to the camera', 'farthest': 'is farthest from the camera',
-    'leftmost': 'is farthest to the left', 'rightmost': 'is farthest to the right',
-    'largest': 'is the largest', 'smallest': 'is the smallest',
+    'nearest': 'is nearest to the camera',
+    'farthest': 'is farthest from the camera',
+    'leftmost': 'is farthest to the left',
+    'rightmost': 'is farthest to the right',
+    'largest': 'is the largest',
+    'smallest': 'is the smallest',
 }
 
 # Comparisons of two objects: name -> the ways to say it.
@@ -105,28 +121,46 @@ def _same(*phrases: str) -> tuple[tuple[str, str], ...]:
 
 
 FUNCTIONS = {
-    # "Could": a standing cylinder counts, since it rolls once it is pushed over. Cones roll in a circle.
-    'roll': Function(('ball', 'cylinder'), _same('could roll off the table', 'can roll away'),
-                     'balls and cylinders can roll'),
-    'drink': Function(('mug',), (('can i drink from', 'i can drink from'),
-                                 ('is for drinking', 'is for drinking')),
-                      'mugs are for drinking'),
-    'hold': Function(('mug', 'bowl'), (*_same('could hold water', 'can hold soup'),
-                                       ('can i fill with water', 'i can fill with water')),
-                     'mugs and bowls can hold water'),
+    # "Could": a standing cylinder counts, since it rolls once it is pushed over. Cones roll in
+    # a circle.
+    'roll': Function(
+        ('ball', 'cylinder'),
+        _same('could roll off the table', 'can roll away'),
+        'balls and cylinders can roll',
+    ),
+    'drink': Function(
+        ('mug',),
+        (('can i drink from', 'i can drink from'), ('is for drinking', 'is for drinking')),
+        'mugs are for drinking',
+    ),
+    'hold': Function(
+        ('mug', 'bowl'),
+        (
+            *_same('could hold water', 'can hold soup'),
+            ('can i fill with water', 'i can fill with water'),
+        ),
+        'mugs and bowls can hold water',
+    ),
     'handle': Function(('mug',), _same('has a handle'), 'mugs have a handle'),
-    'tip': Function(('cone',), _same('has a pointed tip', 'has a sharp tip'),
-                    'cones have a pointed tip'),
-    'flat': Function(('cube', 'bar'), (*_same('has flat sides'),
-                                       ('can i build a wall with', 'i can build a wall with')),
-                     'cubes and bars have flat sides'),
-    'eat': Function(('bowl',), (('can i eat soup from', 'i can eat soup from'),),
-                    'bowls are for soup'),
-    'bounce': Function(('ball',), (*_same('could bounce'),
-                                   ('can i play catch with', 'i can play catch with')),
-                       'balls can bounce'),
-    'long': Function(('bar',), _same('is long and thin', 'could bridge a gap'),
-                     'bars are long and thin'),
+    'tip': Function(
+        ('cone',), _same('has a pointed tip', 'has a sharp tip'), 'cones have a pointed tip'
+    ),
+    'flat': Function(
+        ('cube', 'bar'),
+        (*_same('has flat sides'), ('can i build a wall with', 'i can build a wall with')),
+        'cubes and bars have flat sides',
+    ),
+    'eat': Function(
+        ('bowl',), (('can i eat soup from', 'i can eat soup from'),), 'bowls are for soup'
+    ),
+    'bounce': Function(
+        ('ball',),
+        (*_same('could bounce'), ('can i play catch with', 'i can play catch with')),
+        'balls can bounce',
+    ),
+    'long': Function(
+        ('bar',), _same('is long and thin', 'could bridge a gap'), 'bars are long and thin'
+    ),
 }
 
 
@@ -134,3 +168,18 @@ def plural_verb(phrase: str) -> str:
     """Make a singular verb phrase agree with a plural subject; modal verbs stay as they are."""
     verb, _, rest = phrase.partition(' ')
     return ' '.join(({'has': 'have', 'is': 'are'}.get(verb, verb), rest))
+
+
+def vocabulary_sentences() -> Iterator[str]:
+    """Yield sentences with every word that only reasons and answers use."""
+    for function in FUNCTIONS.values():
+        yield function.reason
+    yield from EXTREME_REASONS.values()
+    for noun in ALL_NOUNS:
+        yield f'there is no other {noun.singular()}'
+        yield f'there are no {noun.plural()}'
+        yield f'the {noun.singular()} is not {RELATIONS["left"][0]} {with_article(noun.singular())}'
+    for number in NUMBERS[2:]:
+        yield f'{with_article("orange ball")}, {number} cubes and a mug'
+    yield EMPTY_CAPTION
+    yield from ('yes', 'no', '0 1 2 3 4 5 6 7 8 9 10')
