@@ -75,21 +75,23 @@ class _Reasoning:
     def __init__(self) -> None:
         self._written: list[str] = []
         self._blanks: list[str] = []
+        self._begins_part = True
         self._reported = 0
 
     def add(self, text: str) -> None:
         for char in text:
-            if char.isspace():
-                self._blanks.append(char)
-            else:
-                if self._written:
-                    self._written += self._blanks
-                self._blanks = []
+            if not char.isspace():
+                self._written += self._blanks if self._written else []
                 self._written.append(char)
+                self._blanks = []
+                self._begins_part = False
+            elif not self._begins_part:
+                self._blanks.append(char)
 
     def end_part(self) -> None:
         """Put one line break between what stood on both sides of a tag."""
         self._blanks = ['\n']
+        self._begins_part = True
 
     def news(self) -> str:
         text = ''.join(self._written[self._reported:])

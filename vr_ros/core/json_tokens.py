@@ -7,7 +7,8 @@ from typing import Protocol
 
 OPENERS = {'[': '[', '(': '(', '{': '{'}
 CLOSERS = {']': '[', ')': '[', '}': '{'}
-_QUOTES = {'"': '"', '“': '"', '”': '"', "'": "'", '‘': "'", '’': "'"}
+# A quote that may begin a string, and the ones that may end it.
+_QUOTES = {'"': '"', "'": "'", '“': '”“"', '”': '”“"', '‘': "’‘'", '’': "’‘'"}
 _SEPARATORS = frozenset(',;')
 _BLANKS = frozenset('`\\')
 _AFTER_STRING = frozenset(',;:]})')
@@ -72,7 +73,7 @@ class Tokenizer:
         self._state = _State.BETWEEN
         self._held: Scalar | None = None
         self._start = 0
-        self._quote = ''
+        self._quotes = ''
         self._chars: list[str] = []
         self._blanks: list[str] = []
         self._escaped = False
@@ -89,7 +90,7 @@ class Tokenizer:
             if char.isspace():
                 self._blanks.append(char)
                 return
-            if char in _AFTER_STRING or char in _QUOTES:
+            if char in _AFTER_STRING or char in _QUOTES or self._forgot_colon(char):
                 self._hold(quoted=True)
             else:
                 self._resume_string()
@@ -120,9 +121,9 @@ class Tokenizer:
         else:
             self._release()
             self._start = at
-            self._quote = _QUOTES.get(char, '')
-            self._chars = [] if self._quote else [char]
-            self._state = _State.STRING if self._quote else _State.WORD
+            self._quotes = _QUOTES.get(char, '')
+            self._chars = [] if self._quotes else [char]
+            self._state = _State.STRING if self._quotes else _State.WORD
             self._escaped = False
             self._escaped_quotes = after == '\\'
             self._last_visible = ''
@@ -132,7 +133,7 @@ class Tokenizer:
 
         :return: True when the character does not belong to the string and has still to be taken.
         """
-        is_quote = _QUOTES.get(char) == self._quote and self._escaped == self._escaped_quotes
+        is_quote = char in self._quotes and self._escaped == self._escaped_quotes
         if is_quote and self._escaped:
             self._chars.pop()
         if self._escaped and not is_quote:
@@ -153,6 +154,9 @@ class Tokenizer:
         if not char.isspace():
             self._last_visible = char
         return False
+
+    def _forgot_colon(self, char: str) -> bool:
+        return char in '[{' and self._sink.is_known_key(''.join(self._chars[-64:]))
 
     def _forgot_closing_quote(self) -> bool:
         tail = ''.join(self._chars[-64:]).rstrip().removesuffix(':')

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -12,7 +13,7 @@ from vr_ros.core.types import ParsedObject
 _FLOAT32_MAX = 3.4e38
 _NUMBER = re.compile(r'[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?')
 _KEY_NAME = re.compile(r'([A-Za-z0-9_]+)[\s"\'\\]*$')
-_ESCAPE = re.compile(r'\\(u[0-9a-fA-F]{4}|.)', re.DOTALL)
+_ESCAPE = re.compile(r'\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)', re.DOTALL)
 _ESCAPED = {'n': '\n', 'r': '\r', 't': '\t', 'b': '', 'f': ''}
 _NULL = frozenset({'null', 'none'})
 _LONGEST_NUMBER = 64
@@ -77,9 +78,12 @@ def numbers_in(scalar: Scalar) -> list[float | None]:
 def _readable_label(text: str, max_chars: int) -> str:
     def unescape(match: re.Match[str]) -> str:
         code = match.group(1)
-        return chr(int(code[1:], 16)) if len(code) == 5 else _ESCAPED.get(code, code)
+        if len(code) == 1:
+            return _ESCAPED.get(code, code)
+        number = int(code[1:], 16)
+        return chr(number) if number <= sys.maxunicode else '\ufffd'
 
-    text = _ESCAPE.sub(unescape, text[:6 * max_chars])
+    text = _ESCAPE.sub(unescape, text[:12 * max_chars])
     text = text.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
     text = ''.join(' ' if unicodedata.category(char) == 'Cc' else char for char in text)
     return text[:max_chars].strip()

@@ -17,7 +17,7 @@ _INVISIBLE = re.compile(
     '\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]')
 # Joiners are letters' and emoji's own: they stay between two characters that are not ASCII.
 _STRAY_JOINER = re.compile('(?<![^\x00-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\x7f])')
-_SPECIAL_TOKEN = re.compile(r'<\|([^<>|]*)\|>')
+_SPECIAL_TOKEN = re.compile(r'<\|([^<>|\s]*)\|>')
 _TAG = re.compile(
     r'</?\s*(think|answer|image|video|tool_call|tool_response|tools)\s*/?>', re.IGNORECASE)
 
