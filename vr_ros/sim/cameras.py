@@ -51,7 +51,7 @@ def look_at(
 
 
 def camera_matrix(fovy_rad: float, size: Size) -> tuple[float, float, float, float]:
-    """Compute fx, fy, cx, cy in pixels; whole numbers are the pixels' centres, as in camera_info."""
+    """Compute fx, fy, cx, cy in pixels; pixel centres are whole numbers, as in camera_info."""
     focal = size.height / 2 / float(np.tan(fovy_rad / 2))
     return focal, focal, (size.width - 1) / 2, (size.height - 1) / 2
 
