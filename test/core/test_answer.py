@@ -342,9 +342,9 @@ def test_span_is_where_the_object_stands(raw: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize('unit', [
-    'x', '<', '<think', '<think>', '</think>', '<answer>', '[', ']', '{', '}', '(', '"', "'", '\\', ':', ',',
-    ' ', '1', '[1,2,3,4],', A_JSON, '{"bbox_2d":', '"label":', '"bbox_2d: [', '[{', '[}', '{]',
-    '[<answer>', '{"label": "x" ', "'a' ", '"a: [', '[[{', '<answer></think>',
+    'x', '<', '<think', '<think>', '</think>', '<answer>', '[', ']', '{', '}', '(', '"', "'", '\\',
+    ':', ',', ' ', '1', '[1,2,3,4],', A_JSON, '{"bbox_2d":', '"label":', '"bbox_2d: [', '[{', '[}',
+    '{]', '[<answer>', '{"label": "x" ', "'a' ", '"a: [', '[[{', '<answer></think>',
     '<think><answer>x</think>', 'a"b\'c ',
 ])
 @pytest.mark.parametrize('start', [
