@@ -5,8 +5,8 @@ A wording is a pattern with slots:
 - {o}: the anchor; {r}: a side relation; {rn}: any relation; {x}: a noun with an extreme;
 - {c}: a comparison; {q} {qp}: a function as a question after a singular and a plural subject;
 - {g} {h}: a function as a clause after 'that', of a singular and a plural subject.
-{np} and {be} exist only in frames. Held-out wordings use no word that training never shows: only the
-combination is new.
+{np} and {be} exist only in frames. Held-out wordings use no word that training never shows: only
+the combination is new.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DETECT_FRAMES = {
         'draw a box around {np}',
         'i need {np}',
         'i am looking for {np}',
-        'show me where {np} {be}',
+        'give me the box of {np}',
     ),
     'heldout': (
         'please locate {np}',
