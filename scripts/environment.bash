@@ -12,7 +12,8 @@ join_paths() {
 
 # Exports what ROS itself needs, and nothing of vr_ros yet.
 enter_ros() {
-  unset ROS_LOCALHOST_ONLY ROS_STATIC_PEERS ROS_DISCOVERY_SERVER FASTRTPS_DEFAULT_PROFILES_FILE FASTDDS_DEFAULT_PROFILES_FILE
+  unset ROS_LOCALHOST_ONLY ROS_STATIC_PEERS ROS_DISCOVERY_SERVER
+  unset FASTRTPS_DEFAULT_PROFILES_FILE FASTDDS_DEFAULT_PROFILES_FILE
   if [[ -n $OPT_ROS ]]; then
     set +u
     # shellcheck source=/dev/null
@@ -29,7 +30,8 @@ enter_ros() {
   export ROS_DISTRO=$DISTRO VIRTUAL_ENV=$VENV PATH=$VENV/bin:$PATH PYTHONNOUSERSITE=1
 }
 
-# Takes a ROS domain that no other ./run on this machine uses. The lock goes with the process that holds the file open.
+# Takes a ROS domain that no other ./run on this machine uses. The lock goes with the process that
+# holds the file open.
 take_domain() {
   local attempt domain lock
   if [[ -n ${VR_ROS_DOMAIN_ID:-} ]]; then
@@ -54,7 +56,8 @@ enter_environment() {
   enter_ros
   site=$(join_paths "$install"/lib/python3.*/site-packages)
   AMENT_PREFIX_PATH=$(join_paths "$install" "${AMENT_PREFIX_PATH:-}")
-  # The source tree comes first and extends its path by the installed package, which has the generated interfaces.
+  # The source tree comes first and extends its path by the installed package, which has the
+  # generated interfaces.
   PYTHONPATH=$(join_paths "$ROOT" "$site" "${PYTHONPATH:-}")
   LD_LIBRARY_PATH=$(join_paths "$install/lib" "${LD_LIBRARY_PATH:-}")
   PATH=$install/lib/vr_ros:$PATH

@@ -1,8 +1,8 @@
-"""Rewrite the build container's paths that the ROS 2 wheels carry in their CMake files to those of this environment.
+"""Rewrite paths in the CMake files of the ROS 2 wheels: the build machine's to this environment's.
 
-The wheels were built against the Python in /opt/python/cpXY-cpXY. Three paths of it are baked into the exported CMake
-targets, under <prefix>/share; with them, generated interfaces do not compile. Run with the environment's own Python;
-running it again changes nothing.
+The wheels were built against the Python in /opt/python/cpXY-cpXY. Three paths of it are baked into
+the exported CMake targets, under <prefix>/share; with them, generated interfaces do not compile.
+Run with the environment's own Python; running it again changes nothing.
 """
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ CONTAINER = r'/opt/python/cp\d+-cp\d+'
 
 
 def replacements(prefix: Path) -> list[tuple[re.Pattern[str], str]]:
-    """Pair each baked path with the path that holds here, longest first since one is the prefix of the others.
+    """Pair each baked path with the path that holds here, longest first.
+
+    The last is a prefix of the others, so the order matters.
 
     :param prefix: root of the virtual environment.
     :return: patterns and the text that takes their place.
     """
     python = r'python3\.\d+'
+    numpy = f'{CONTAINER}/lib/{python}/site-packages/numpy/_core/include'
     return [
-        (re.compile(f'{CONTAINER}/lib/{python}/site-packages/numpy/_core/include'), np.get_include()),
+        (re.compile(numpy), np.get_include()),
         (re.compile(f'{CONTAINER}/include/{python}'), sysconfig.get_paths()['include']),
         (re.compile(CONTAINER), str(prefix)),
     ]

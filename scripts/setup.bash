@@ -1,5 +1,6 @@
-# Makes the environment and builds the interfaces; each step is skipped when nothing that it depends on has changed.
-# Sourced by run. Reads ROOT, ROS_DISTRO, PYTHON; sets DISTRO, OPT_ROS, VENV, WORKSPACE.
+# Makes the environment and builds the interfaces; each step is skipped when nothing that it depends
+# on has changed. Sourced by run. Reads ROOT, ROS_DISTRO, PYTHON; sets DISTRO, OPT_ROS, VENV,
+# WORKSPACE.
 # shellcheck shell=bash
 
 WHEEL_DISTROS='jazzy kilted'
@@ -17,7 +18,8 @@ usage_error() {
   exit 2
 }
 
-# Decides which ROS 2 is used: the one asked for, else one that is installed, else the wheels of the LTS.
+# Decides which ROS 2 is used: the one asked for, else one that is installed, else the wheels of the
+# LTS.
 choose_distro() {
   local installed
   DISTRO=${ROS_DISTRO:-}
@@ -31,7 +33,7 @@ choose_distro() {
   if [[ -f $OPT_ROS_ROOT/$DISTRO/setup.bash ]]; then
     OPT_ROS=$OPT_ROS_ROOT/$DISTRO
   elif [[ " $WHEEL_DISTROS " != *" $DISTRO "* ]]; then
-    fail "ROS_DISTRO=$DISTRO is not in $OPT_ROS_ROOT, and there are wheels only for: $WHEEL_DISTROS"
+    usage_error "ROS 2 '$DISTRO' is not in $OPT_ROS_ROOT; there are wheels for: $WHEEL_DISTROS"
   fi
   VENV=$ROOT/.venv
   [[ $DISTRO == jazzy ]] || VENV=$ROOT/.venv-$DISTRO
@@ -49,17 +51,18 @@ require_egl() {
     [[ ! -e $library ]] || return 0
   done
   [[ $(PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null) != *libEGL.so.1* ]] || return 0
-  fail 'no EGL, which the simulated camera renders with; install it: apt-get install libegl1 libgl1-mesa-dri'
+  fail 'no EGL for the simulated camera; install it: apt-get install libegl1 libgl1-mesa-dri'
 }
 
 require_python() {
   local python=$1
-  command -v "$python" >/dev/null || fail "no $python; install it: apt-get install python3 python3-venv python3-dev"
+  command -v "$python" >/dev/null \
+    || fail "no $python; install it: apt-get install python3 python3-venv python3-dev"
   "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
-    || fail "$("$python" --version) is out of range; install Python 3.10 to 3.13 and name it: PYTHON=python3.12 ./run …"
+    || fail "$("$python" --version) is out of range; name one of 3.10 to 3.13: PYTHON=python3.12 ./run …"
   "$python" -c 'import ensurepip, venv' 2>/dev/null \
     || fail 'Python without venv; install it: apt-get install python3-venv'
-  "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_paths()["include"] + "/Python.h"))' \
+  [[ -f $("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h ]] \
     || fail 'Python without its headers; install them: apt-get install python3-dev'
 }
 
@@ -92,12 +95,15 @@ make_venv() {
   local python=${PYTHON:-python3} options=()
   [[ -z $OPT_ROS ]] || { python=${PYTHON:-/usr/bin/python3}; options=(--system-site-packages); }
   require_python "$python"
-  logged "making ${VENV##*/} with $("$python" --version)" "$WORKSPACE/venv.log" "$python" -m venv "${options[@]}" "$VENV"
+  logged "making ${VENV##*/} with $("$python" --version)" "$WORKSPACE/venv.log" \
+    "$python" -m venv "${options[@]}" "$VENV"
 }
 
-# Scripts in an environment hold its absolute path. One that was moved or copied is left alone: it may be in use.
+# Scripts in an environment hold its absolute path. One that was moved or copied is left alone: it
+# may be in use.
 require_own_venv() {
-  grep -qF -e "VIRTUAL_ENV=$VENV" -e "VIRTUAL_ENV=\"$VENV\"" -e "VIRTUAL_ENV='$VENV'" "$VENV/bin/activate" \
+  grep -qF -e "VIRTUAL_ENV=$VENV" -e "VIRTUAL_ENV=\"$VENV\"" -e "VIRTUAL_ENV='$VENV'" \
+    "$VENV/bin/activate" \
     || fail "$VENV was made for another place; remove it and run this again"
 }
 
@@ -107,9 +113,11 @@ install_packages() {
     if [[ $file == */constraints* ]]; then arguments+=(-c "$file"); else arguments+=(-r "$file"); fi
   done < <(requirement_files)
   logged "installing packages into ${VENV##*/} (first time: some minutes)" "$WORKSPACE/pip.log" \
-    "$VENV/bin/python" -m pip install --disable-pip-version-check --progress-bar off "${arguments[@]}"
+    "$VENV/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
+    "${arguments[@]}"
   if [[ -z $OPT_ROS ]]; then
-    logged 'fixing paths in the ROS wheels' "$WORKSPACE/paths.log" "$VENV/bin/python" "$ROOT/scripts/fix_wheel_paths.py"
+    logged 'fixing paths in the ROS wheels' "$WORKSPACE/paths.log" \
+      "$VENV/bin/python" "$ROOT/scripts/fix_wheel_paths.py"
   fi
 }
 
@@ -124,9 +132,9 @@ ensure_packages() {
   printf '%s\n' "$stamp" >"$VENV/vr_ros.stamp"
 }
 
-# Lays out the package as links: CMake refuses include directories below the source directory, and .venv lies in ROOT.
-# Installed launch and config files are then links too, so an edit needs no build. What is installed stays in place:
-# other processes may be using it.
+# Lays out the package as links: CMake refuses include directories below the source directory, and
+# .venv lies in ROOT. Installed launch and config files are then links too, so an edit needs no
+# build. What is installed stays in place: other processes may be using it.
 stage_sources() {
   local stage=$WORKSPACE/src/vr_ros name
   rm -rf "$WORKSPACE/src"
@@ -137,7 +145,8 @@ stage_sources() {
   ln -s "$ROOT/test" "$stage/test"
 }
 
-# Python is read from the source tree, so only interfaces, build files and the names of installed files count.
+# Python is read from the source tree, so only interfaces, build files and the names of installed
+# files count.
 build_stamp() {
   local folders=("$ROOT"/{msg,srv,action,launch,config,executables})
   printf '%s %s %s ' "$VENV" "$OPT_ROS" "$(readlink -f "$VENV/bin/python")"
@@ -161,7 +170,8 @@ ensure_build() {
   require_build_tools
   stage_sources
   enter_ros
-  command -v colcon >/dev/null || fail 'no colcon; install it: apt-get install python3-colcon-common-extensions'
+  command -v colcon >/dev/null \
+    || fail 'no colcon; install it: apt-get install python3-colcon-common-extensions'
   logged 'building the interfaces' "$WORKSPACE/build.log" colcon_build
   printf '%s\n' "$stamp" >"$WORKSPACE/build.stamp"
 }
@@ -171,7 +181,10 @@ ensure_workspace() {
   choose_distro
   mkdir -p "$WORKSPACE"
   exec {lock}>"$WORKSPACE/lock"
-  flock --nonblock "$lock" || { say 'waiting for another ./run to finish its set-up'; flock "$lock"; }
+  if ! flock --nonblock "$lock"; then
+    say 'waiting for another ./run to finish its set-up'
+    flock "$lock"
+  fi
   if [[ -z $OPT_ROS && ! -d $VENV ]]; then require_build_tools; fi
   ensure_packages
   ensure_build
