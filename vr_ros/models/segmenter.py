@@ -1,0 +1,241 @@
+"""SAM 2 on transformers: encode an image once, then turn boxes and points into masks."""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from transformers import Sam2Config, Sam2Model
+
+from vr_ros.core.rle import crop_to_rle, rle_area, rle_box
+from vr_ros.core.types import Mask, PerceptionError, Size, Status
+from vr_ros.models.card import SegmenterCard
+from vr_ros.models.sam2_masks import MaskCrop, crop_masks
+from vr_ros.models.weights import check_loaded, resolve_weights
+
+# Source: SAM 2's own transforms (ImageNet), for values in 0..1.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+# Objects per decoder call. At 1024 px each takes about 30 MB of float32 activations.
+MAX_BATCH = 64
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What the image encoder saw of one image, on the device.
+
+    :param maps: feature maps (1, C, h, w), fine to coarse, as the mask decoder reads them.
+    :param size: width and height of the image in pixels.
+    """
+
+    maps: tuple[torch.Tensor, ...]
+    size: Size
+
+
+@dataclass(frozen=True)
+class MaskResult:
+    """The mask of one box.
+
+    :param score: the model's estimate of the mask's IoU.
+    :param box: tight x_min, y_min, x_max, y_max of the mask in pixels, the last two exclusive;
+        None when the mask is empty.
+    """
+
+    mask: Mask
+    score: float
+    box: tuple[int, int, int, int] | None
+    area_px: int
+
+
+def preprocess(
+    image: np.ndarray, image_size: int, device: torch.device | str = 'cpu'
+) -> torch.Tensor:
+    """Resize and normalise an image as SAM 2's own predictor does.
+
+    Bilinear, antialiased when it shrinks, the aspect ratio not kept. Values stay fractional after
+    resizing; transformers' image processor rounds them to grey levels, half a level at most.
+
+    :param image: (H, W, 3) uint8 RGB.
+    :param image_size: edge in pixels of the square that the model sees.
+    :return: (1, 3, image_size, image_size) float32.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(f'expected (H, W, 3) uint8, got {image.shape} {image.dtype}')
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device)
+    pixels = pixels.permute(2, 0, 1)[None].float() / 255
+    if pixels.shape[2:] != (image_size, image_size):
+        pixels = F.interpolate(
+            pixels, (image_size, image_size), mode='bilinear', antialias=True, align_corners=False
+        )
+    mean = pixels.new_tensor(MEAN).view(1, 3, 1, 1)
+    std = pixels.new_tensor(STD).view(1, 3, 1, 1)
+    return (pixels - mean) / std
+
+
+class _NoPositions(torch.nn.Module):
+    """Stands in for the neck's position encodings, which only the video memory reads."""
+
+    def forward(
+        self, shape: torch.Size, device: torch.device, dtype: torch.dtype, mask: None = None
+    ) -> torch.Tensor:
+        return torch.zeros(1, 1, 1, 1, device=device, dtype=dtype)
+
+
+class Sam2Segmenter:
+    """A SAM 2 or SAM 2.1 checkpoint in the layout of transformers, of any size.
+
+    :param directory: a local directory with config.json and safetensors.
+    :param image_size: edge in pixels of the square that the model sees; may differ from the
+        checkpoint's own.
+    :param device: where to compute, such as 'cuda' or 'cpu'.
+    :param dtype: number format of the image encoder and mask decoder. Prompts are always encoded in
+        float32: bfloat16 would shift points by pixels.
+    :raises PerceptionError: MODEL_UNAVAILABLE when the checkpoint is of another model or cannot
+        take that size.
+    """
+
+    def __init__(
+        self, directory: Path, image_size: int, device: str | torch.device = 'cpu',
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.image_size = image_size
+        model = _load(directory, image_size)
+        model.vision_encoder.neck.position_encoding = _NoPositions()
+        with torch.inference_mode():
+            self._positions = model.get_image_wide_positional_embeddings().to(self.device, dtype)
+        model.vision_encoder.to(dtype)
+        model.mask_decoder.to(dtype)
+        model.no_memory_embedding.data = model.no_memory_embedding.data.to(dtype)
+        self.model = model.to(self.device).eval()
+
+    @classmethod
+    def load(cls, card: SegmenterCard, device: str | torch.device = 'cpu') -> Sam2Segmenter:
+        """Find and load a card's checkpoint.
+
+        :raises PerceptionError: MODEL_UNAVAILABLE with one line that says what is wrong.
+        """
+        device = torch.device(device)
+        directory = resolve_weights(card.weights)
+        return cls(directory, card.image_size, device, getattr(torch, card.dtype_for(device.type)))
+
+    @torch.inference_mode()
+    def encode(self, image: np.ndarray) -> ImageFeatures:
+        """Run the image encoder.
+
+        :param image: (H, W, 3) uint8 RGB, at camera resolution.
+        """
+        pixels = preprocess(image, self.image_size, self.device).to(self.dtype)
+        maps = self.model.get_image_embeddings(pixels)
+        return ImageFeatures(tuple(maps), Size(image.shape[1], image.shape[0]))
+
+    @torch.inference_mode()
+    def decode(
+        self, features: ImageFeatures, boxes: np.ndarray, points: np.ndarray | None = None,
+        max_batch: int = MAX_BATCH,
+    ) -> tuple[MaskResult, ...]:
+        """Turn boxes, with or without a point inside, into the best of three masks each.
+
+        All objects with a point share one decoder call, and so do all without: a padded prompt
+        would change their masks.
+
+        :param boxes: (N, 4) x_min, y_min, x_max, y_max in pixels of the image.
+        :param points: (N, 2) x, y in pixels of the image; a row of NaN, or None, is no point.
+        :param max_batch: most objects per decoder call; bounds memory.
+        :return: N results, in the order of the boxes.
+        """
+        boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+        if points is None:
+            points = np.full((len(boxes), 2), np.nan, np.float32)
+        points = np.asarray(points, np.float32).reshape(-1, 2)
+        if len(points) != len(boxes) or not np.isfinite(boxes).all():
+            raise ValueError(f'expected finite boxes, as many points, got {boxes} and {points}')
+        has_point = np.isfinite(points).all(1)
+        results: dict[int, MaskResult] = {}
+        for group in (np.flatnonzero(has_point), np.flatnonzero(~has_point)):
+            for start in range(0, len(group), max_batch):
+                chosen = group[start:start + max_batch]
+                chosen_points = points[chosen] if has_point[chosen[0]] else None
+                logits, scores = self.best_logits(features, boxes[chosen], chosen_points)
+                crops = crop_masks(logits, features.size)
+                for index, crop, score in zip(chosen, crops, scores.tolist(), strict=True):
+                    results[int(index)] = _result(crop, score, features.size)
+        return tuple(results[index] for index in range(len(boxes)))
+
+    @torch.inference_mode()
+    def best_logits(
+        self, features: ImageFeatures, boxes: np.ndarray, points: np.ndarray | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prompt the mask decoder once; keep the one of each object's three masks it rates best.
+
+        :param boxes: (N, 4) float32 in pixels of the image.
+        :param points: (N, 2) float32 in pixels of the image, all present; None for boxes alone.
+        :return: (N, h, w) float32 mask logits at low resolution and (N,) float32 estimated IoU, on
+            the device.
+        """
+        size = np.array([features.size.width, features.size.height])
+        scale = (self.image_size / size).astype(np.float32)
+        model_boxes = torch.from_numpy(boxes * np.tile(scale, 2))[None].to(self.device)
+        model_points = labels = None
+        if points is not None:
+            model_points = torch.from_numpy(points * scale)[None, :, None].to(self.device)
+            labels = torch.ones(model_points.shape[:3], dtype=torch.long, device=self.device)
+        sparse, dense = self.model.prompt_encoder(model_points, labels, model_boxes, None)
+        masks, scores, _, _ = self.model.mask_decoder(
+            image_embeddings=features.maps[-1], image_positional_embeddings=self._positions,
+            sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense.to(self.dtype),
+            multimask_output=True, high_resolution_features=list(features.maps[:-1]),
+        )
+        scores = scores[0].float()
+        best = scores.argmax(1)
+        index = torch.arange(len(best), device=self.device)
+        return masks[0][index, best].float(), scores[index, best]
+
+
+def _load(directory: Path, image_size: int) -> Sam2Model:
+    """Load in float32: the position encoding's frequencies must not be rounded."""
+    try:
+        config = _read_config(directory / 'config.json', image_size)
+        model, report = Sam2Model.from_pretrained(
+            directory, config=config, dtype=torch.float32, local_files_only=True,
+            use_safetensors=True, output_loading_info=True,
+        )
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = ' '.join(str(error).split())
+        raise PerceptionError(
+            Status.MODEL_UNAVAILABLE, f'{directory} cannot be loaded as SAM 2: {reason}'
+        ) from error
+    check_loaded(report, directory)
+    return model
+
+
+def _read_config(path: Path, image_size: int) -> Sam2Config:
+    values = json.loads(path.read_text(encoding='utf-8'))
+    # The published checkpoints are of the video model, which holds the image model.
+    if values.get('model_type') not in ('sam2', 'sam2_video'):
+        raise ValueError(f'config.json says model_type {values.get("model_type")!r}')
+    parts = ('vision_config', 'prompt_encoder_config', 'mask_decoder_config')
+    config = Sam2Config(**{part: values[part] for part in parts})
+    own = config.prompt_encoder_config.image_size
+    vision = config.vision_config
+    window = vision.backbone_config.window_size_per_stage[0]
+    step = vision.backbone_config.patch_stride[0] * window
+    if image_size % step or image_size % config.prompt_encoder_config.patch_size:
+        raise ValueError(f'image_size {image_size} is no multiple of {step}')
+    vision.backbone_feature_sizes = [
+        [edge * image_size // own for edge in sizes] for sizes in vision.backbone_feature_sizes
+    ]
+    vision.backbone_config.image_size = [image_size, image_size]
+    config.prompt_encoder_config.image_size = image_size
+    return config
+
+
+def _result(crop: MaskCrop, score: float, size: Size) -> MaskResult:
+    mask = crop_to_rle(crop.pixels, crop.x, crop.y, size)
+    return MaskResult(mask, score, rle_box(mask), rle_area(mask))
