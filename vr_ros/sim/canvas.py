@@ -11,18 +11,16 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-os.environ.setdefault('MUJOCO_GL', 'egl')
+import cv2
+import mujoco
+import numpy as np
+from scipy.spatial.transform import Rotation
 
-import cv2  # noqa: E402
-import mujoco  # noqa: E402  (reads MUJOCO_GL when it is imported)
-import numpy as np  # noqa: E402
-from scipy.spatial.transform import Rotation  # noqa: E402
-
-from vr_ros.core.types import Size  # noqa: E402
-from vr_ros.sim.cameras import CameraPose  # noqa: E402
-from vr_ros.sim.objects import MESHES, Part  # noqa: E402
-from vr_ros.sim.scene import LightSpec  # noqa: E402
-from vr_ros.sim.textures import SIDE_PX, TEXTURES, texture_pixels  # noqa: E402
+from vr_ros.core.types import Size
+from vr_ros.sim.cameras import CameraPose
+from vr_ros.sim.objects import MESHES, Part
+from vr_ros.sim.scene import LightSpec
+from vr_ros.sim.textures import SIDE_PX, TEXTURES, texture_pixels
 
 NEAR_M, FAR_M = 0.15, 6.0
 MAX_GEOMS = 400
@@ -81,14 +79,7 @@ class Canvas:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._capacity = Size(640, 480)
-        try:
-            self._gl = mujoco.GLContext(self._capacity.width, self._capacity.height)
-            self._gl.make_current()
-        except Exception as error:
-            raise RuntimeError(
-                f'no off-screen rendering (MUJOCO_GL={os.environ["MUJOCO_GL"]}): install libegl1 '
-                f'and libgl1-mesa-dri; {error}'
-            ) from error
+        self._gl = _gl_context(self._capacity)
         self._model = _asset_model(self._capacity)
         self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_50)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
@@ -201,6 +192,24 @@ class Canvas:
         geom.segid = item.group
         geom.category = mujoco.mjtCatBit.mjCAT_DYNAMIC
         geom.shininess, geom.specular = item.shininess, 0.8 * item.shininess
+
+
+def _gl_context(size: Size) -> mujoco.GLContext:
+    """Make a context current: EGL, unless MUJOCO_GL names another way.
+
+    MuJoCo itself reads that variable only when it is first imported, which may be long before.
+    """
+    try:
+        if os.environ.get('MUJOCO_GL', 'egl').lower() == 'egl':
+            from mujoco.egl import GLContext
+        else:
+            GLContext = mujoco.GLContext
+        context = GLContext(size.width, size.height)
+        context.make_current()
+    except Exception as error:  # the backends raise whatever their bindings raise
+        raise RuntimeError(
+            f'no off-screen rendering: install libegl1 and libgl1-mesa-dri ({error})') from error
+    return context
 
 
 def _aim(
