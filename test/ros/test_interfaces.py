@@ -15,6 +15,7 @@ import pytest
 from vr_ros.core import types
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
+pytest.importorskip('vr_ros.msg', reason='needs the built interfaces: ./run test')
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
 
 from vr_ros import action, msg, srv  # noqa: E402
