@@ -63,7 +63,7 @@ def frame(picture: Callable[..., np.ndarray]) -> Callable[..., bytes]:
 
 
 class Log:
-    """Collects events of one callback thread; heartbeats are left out unless they are waited for."""
+    """Collects the events of one callback thread, except heartbeats."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -125,7 +125,7 @@ def start_client(deadline: None) -> Iterator[Callable[..., tuple[WorkerClient, L
 
 @pytest.fixture
 def supervise(deadline: None) -> Iterator[Callable[..., Supervised]]:
-    """Start supervisors of the fault back-end; they and their workers are gone when the test ends."""
+    """Start supervisors of the fault back-end; their workers are gone when the test ends."""
     started: list[Supervised] = []
 
     def start(card: str = 'good', options: WorkerOptions = FAULTS,
@@ -142,8 +142,13 @@ def supervise(deadline: None) -> Iterator[Callable[..., Supervised]]:
         assert pid is None or not is_alive(pid)
 
 
-def is_alive(pid: int) -> bool:
+@pytest.fixture(name='is_alive')
+def is_alive_fixture() -> Callable[[int], bool]:
     """Tell whether a process runs; one that has ended but was not collected does not."""
+    return is_alive
+
+
+def is_alive(pid: int) -> bool:
     try:
         state = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0]
     except FileNotFoundError:
@@ -151,5 +156,7 @@ def is_alive(pid: int) -> bool:
     return state not in ('Z', 'X')
 
 
-def open_descriptors() -> int:
-    return len(os.listdir('/proc/self/fd'))
+@pytest.fixture
+def open_descriptors() -> Callable[[], int]:
+    """Count this process's descriptors."""
+    return lambda: len(os.listdir('/proc/self/fd'))

@@ -9,6 +9,7 @@ import ctypes
 import hashlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 
@@ -118,6 +119,12 @@ def _half(argument: str, emit: EventSink) -> None:
     raise ValueError('first line\nsecond line')
 
 
+def _helper(argument: str, emit: EventSink) -> None:
+    helper = subprocess.Popen(['sleep', '1000'])
+    emit(TextEvent(str(helper.pid)))
+    helper.wait()
+
+
 NAN = float('nan')
 
 FAULTS: dict[str, Callable[[str, EventSink], None]] = {
@@ -131,6 +138,7 @@ FAULTS: dict[str, Callable[[str, EventSink], None]] = {
     'die': _die,
     'exit': lambda argument, emit: os._exit(int(argument)),
     'hang': _hang,
+    'helper': _helper,
     'nan_event': lambda argument, emit: emit(
         ObjectsEvent((Detection(0, (NAN, 0.0, 1.0, 1.0)),), masks_pending=False)),
     'wrong_event': lambda argument, emit: emit('not an event'),  # type: ignore[arg-type]

@@ -71,7 +71,7 @@ class WorkerSupervisor:
     called from one thread, the supervisor's own, one at a time and in order; they may call the
     methods. Every perceive() is answered by exactly one Result, whatever happens.
 
-    :param on_event: gets the worker's messages about requests, and its Heartbeat.
+    :param on_event: gets what the worker says, of requests and of itself (Heartbeat and others).
     :param on_state: gets a WorkerHealth whenever state or message change.
     """
 
@@ -253,8 +253,9 @@ class WorkerSupervisor:
 
     def _cancel(self, request_id: int) -> None:
         task = self._ledger.cancel(request_id, time.monotonic())
-        if task is None or self._client is None:
+        if task is None:
             return
+        assert self._client is not None, 'requests do not outlive their client'
         self._client.cancel(request_id)
         self._answer(request_id, task, Status.CANCELLED, 'cancelled')
 
@@ -273,6 +274,7 @@ class WorkerSupervisor:
 
     def _stop(self, grace_s: float) -> None:
         self._stopped = True
+        self._restart_at = math.inf
         if self._client is not None:
             self._client.close(grace_s, lost=Status.CANCELLED)
         # All that the client said lies in the inbox by now, and nothing can come after it.

@@ -111,9 +111,9 @@ class WorkerClient:
         :raises ValueError: the id is in use.
         """
         with self._lock:
-            self._check_ready()
             if request_id in self._open:
                 raise ValueError(f'request {request_id} is open already')
+            self._check_ready()
             ring_id, ref = self._frames.put(frame, busy=[
                 (request.ring_id, request.frame.slot) for request in self._open.values()])
             request = Perceive(request_id, text, task, ring_id, ref, kind, want_masks)
@@ -209,16 +209,18 @@ class WorkerClient:
         return received.message
 
     def _handle(self, message: FromWorker) -> None:
+        request_id = getattr(message, 'request_id', None)
         with self._lock:
+            if request_id is not None and request_id not in self._open:
+                return  # a straggler: this request has had its Result
             if isinstance(message, protocol.Loading):
                 self._state = WorkerState.LOADING
             elif isinstance(message, protocol.Ready):
                 self._state = WorkerState.READY
             elif isinstance(message, protocol.LoadFailed):
                 self._state = WorkerState.FAILED
-            elif (isinstance(message, protocol.Result)
-                  and self._open.pop(message.request_id, None) is None):
-                return
+            elif isinstance(message, protocol.Result):
+                del self._open[message.request_id]
         self._emit(message)
 
     def _bury(self, process: WorkerProcess, spoke: bool) -> None:
@@ -272,5 +274,5 @@ class WorkerClient:
 
 
 def _absolute(card: str) -> str:
-    """Return the card with its path, if it is one, made independent of the working directory."""
-    return os.path.abspath(card) if os.sep in card or os.path.exists(card) else card
+    """Return the card, made independent of the working directory if it is a file."""
+    return os.path.abspath(card) if os.path.isfile(card) else card

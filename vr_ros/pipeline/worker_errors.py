@@ -22,6 +22,8 @@ def status_of(error: BaseException) -> Status:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether memory of the host or of the device ran out."""
+    if isinstance(error, PerceptionError):
+        return error.status is Status.OUT_OF_MEMORY
     if isinstance(error, MemoryError):
         return True
     torch = sys.modules.get('torch')
@@ -31,7 +33,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     # torch's host allocator and its CUDA calls outside the caching allocator raise RuntimeError.
     text = str(error).lower()
     return isinstance(error, RuntimeError) and (
-        'out of memory' in text or "can't allocate memory" in text)
+        'out of memory' in text or "can't allocate memory" in text or 'alloc_failed' in text)
 
 
 def is_device_lost(error: BaseException) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 from vr_ros.core.types import PerceptionError, Status
 
 # A worker that does not read for this long while its socket is full is not going to.
-_SEND_TIMEOUT_S = 2
+_SEND_TIMEOUT_S = 2.0
 _KILL_WAIT_S = 10.0
 
 
@@ -133,7 +133,7 @@ class WorkerProcess:
     def reap(self, grace_s: float) -> int | None:
         """Let the program end within a grace, then kill what is left of its group and collect it.
 
-        :return: exit status, -N for signal N; None when SIGKILL does not end it (a driver holds it).
+        :return: exit status, -N for signal N; None when a driver keeps it from ending.
         """
         self.wait(grace_s)
         self.signal(signal.SIGKILL)
@@ -153,5 +153,5 @@ def describe_exit(status: int | None) -> str:
     return f'was killed by {name}' + (' (out of memory?)' if name == 'SIGKILL' else '')
 
 
-def _timeval(seconds: int) -> bytes:
-    return struct.pack('@ll', seconds, 0)
+def _timeval(seconds: float) -> bytes:
+    return struct.pack('@ll', int(seconds), int(seconds % 1 * 1e6))
