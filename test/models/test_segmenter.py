@@ -49,17 +49,20 @@ def tiny_parts() -> dict[str, dict]:
     }
 
 
-def randomise(model: torch.nn.Module) -> torch.nn.Module:
-    """Give every weight a size at which prompts matter and scores differ clearly."""
-    generator = torch.Generator().manual_seed(3)
+def randomise(model: torch.nn.Module, seed: int = 23) -> torch.nn.Module:
+    """Give weights sizes, and a seed, at which prompts decide clearly which mask is best."""
+    generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         if 'norm' in name and name.endswith('weight'):
             parameter.data = 1 + noise * 0.1
         else:
             parameter.data = noise * (1.5 / parameter[0].numel() ** 0.5 if noise.ndim > 1 else 0.1)
-    shared = model.prompt_encoder.shared_embedding.positional_embedding
-    model.shared_image_embedding.positional_embedding.copy_(shared)
+    for encoding in (model.prompt_encoder.shared_embedding, model.shared_image_embedding):
+        fixed = torch.Generator().manual_seed(7)
+        encoding.positional_embedding.copy_(
+            torch.randn(encoding.positional_embedding.shape, generator=fixed)
+        )
     return model.eval()
 
 
