@@ -1,6 +1,8 @@
 """Pictures against geometry worked out by hand, and the truth of a frame against its own pixels."""
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import replace
 
 import cv2
@@ -225,8 +227,31 @@ def test_a_closed_camera_takes_no_pictures():
         camera.render()
 
 
-def test_a_thread_keeps_its_canvas():
+def test_each_thread_has_one_canvas_of_its_own():
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append((shared_canvas(), render_scene(1, QVGA))))
+    thread.start()
+    thread.join()
     assert shared_canvas() is shared_canvas()
+    assert seen[0][0] is not shared_canvas()
+    assert np.array_equal(seen[0][1].rgb, render_scene(1, QVGA).rgb)
+
+
+def test_a_process_forked_too_late_is_told_so():
+    shared_canvas()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            shared_canvas()
+        except RuntimeError as error:
+            os.write(writer, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as message:
+        assert 'spawn' in message.read()
 
 
 def test_most_targets_are_wide_enough_for_the_small_model():

@@ -40,6 +40,8 @@ _SHAPES = {
     'capsule': mujoco.mjtGeom.mjGEOM_CAPSULE,
 }
 _LOCAL = threading.local()
+# Ids of processes that have drawn: this one, or also its parent if it was forked too late.
+_PROCESSES: set[int] = set()
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,16 @@ class DrawnObject:
 
 
 def shared_canvas() -> Canvas:
-    """Get this thread's canvas, made on first use: a GL context belongs to a single thread."""
-    canvas = getattr(_LOCAL, 'canvas', None)
-    if canvas is None or canvas.pid != os.getpid():
-        canvas = _LOCAL.canvas = Canvas()
-    return canvas
+    """Get this thread's canvas, made on first use: a GL context belongs to a single thread.
+
+    :raises RuntimeError: in a process forked from one that has already drawn, where GL would hang.
+    """
+    if _PROCESSES and os.getpid() not in _PROCESSES:
+        raise RuntimeError('this process was forked after its parent had drawn: use spawn instead')
+    _PROCESSES.add(os.getpid())
+    if not hasattr(_LOCAL, 'canvas'):
+        _LOCAL.canvas = Canvas()
+    return _LOCAL.canvas
 
 
 class Canvas:
@@ -77,7 +84,6 @@ class Canvas:
     """
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         self._capacity = Size(640, 480)
         self._gl = _gl_context(self._capacity)
         self._model = _asset_model(self._capacity)

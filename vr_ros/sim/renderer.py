@@ -8,7 +8,8 @@ import numpy as np
 from scipy.ndimage import find_objects
 from scipy.spatial.transform import Rotation
 
-from vr_ros.core.types import Mask, Size
+from vr_ros.core.rle import crop_to_rle
+from vr_ros.core.types import Size
 from vr_ros.sim.cameras import CameraPose, camera_matrix, project, to_optical
 from vr_ros.sim.canvas import DrawnObject, shared_canvas
 from vr_ros.sim.objects import Part, visual_parts
@@ -104,7 +105,7 @@ class TableCamera:
             id=index, kind=spec.kind, colour=spec.colour, size_name=spec.size_name,
             box=(float(left), float(top), float(window[1].stop), float(window[0].stop)),
             point=_innermost(mask, left, top),
-            mask=_window_to_rle(mask, left, top, self.size),
+            mask=crop_to_rle(mask, left, top, self.size),
             visible_fraction=fraction,
             distance_m=float(np.linalg.norm(center)),
             surface_point=_surface_point(mask, depth, left, top, pose, self.size),
@@ -211,20 +212,6 @@ def _surface_point(
     z = depth[rows, columns].astype(np.float64)
     points = np.stack([(columns + left - cx) / focal * z, (rows + top - cy) / focal * z, z], 1)
     return _floats(np.median(points, 0))
-
-
-def _window_to_rle(window: np.ndarray, left: int, top: int, size: Size) -> Mask:
-    """Encode a mask, given by its window into the image, as the COCO runs of the whole image."""
-    columns = np.pad(window.T.astype(np.int8), ((0, 0), (1, 1)))
-    step = np.diff(columns, axis=1)
-    column, row = np.nonzero(step)
-    edges = (left + column) * size.height + top + row
-    # A run to the bottom of one column and one from the top of the next are a single run.
-    joined = np.flatnonzero(edges[1:] == edges[:-1])
-    edges = np.delete(edges, np.concatenate([joined, joined + 1]))
-    ends = np.concatenate([[0], edges, [size.width * size.height]])
-    runs = np.diff(ends)
-    return Mask(size, tuple(int(run) for run in (runs if runs[-1] else runs[:-1])))
 
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:
