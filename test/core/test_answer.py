@@ -63,6 +63,7 @@ CLEAN = [
     ('[{"BBOX_2D": [10,100,200,210], "Point_2d": [30,110]}]', [A]),
     ('[{"bbox": [10,100,200,210], "point": [30,110]}]', [A]),
     ('[{"box_2d": [10,100,200,210], "points": [[30,110],[35,180]]}]', [A]),  # first of points
+    ('[{"bbox_2d": [10,100,200,210], "point_2d": [30,110], "point": [1,2]}]', [A]),  # the first
     ("{'bbox': [10,100,200,210], 'points_1': [30,110], 'points_2': [35,180]}", [A]),    # Seg-Zero
     ('[{"bbox_2d": [10,100,200,210], "label": "red cup"}]', [(A[0], None, 'red cup')]),
     ('[{"bbox_2d": [10,100,200,210], "label": "19\\" \\u0022tv\\u0022"}]',
@@ -73,6 +74,12 @@ CLEAN = [
     ('[{"label": "[1,2,3,4] {x: 1}, ok", "bbox_2d": [10,100,200,210]}]',  # brackets in text
      [(A[0], None, '[1,2,3,4] {x: 1}, ok')]),
     ('[{"label": red cup, "bbox_2d": [10,100,200,210]}]', [(A[0], None, 'red cup')]),
+    ('[{"label": red, 7, "bbox_2d": [10,100,200,210]}]', [(A[0], None, 'red')]),
+    ('[{"label": "size: [big] ok", "bbox_2d": [10,100,200,210]}]',
+     [(A[0], None, 'size: [big] ok')]),
+    (f'[{{"bbox_2d": [10,100,200,210], "label": "cup\n}}, {B_JSON}]', [(A[0], None, 'cup'), B]),
+    ('[{\\"bbox_2d\\": [10,100,200,210], \\"label\\": \\"cup\\"}, [225,296,706,786]]',
+     [(A[0], None, 'cup'), B_BOX]),
     ('[{"label": null, "bbox_2d": [10,100,200,210]}]', [A_BOX]),
     ('[{"label": "", "bbox_2d": [10,100,200,210]}]', [A_BOX]),
     ('[{"label": "杯子 ☕ \\ud83c\\udf4e", "bbox_2d": [10,100,200,210]}]',
@@ -93,6 +100,9 @@ CLEAN = [
     (f'Here they are: [{A_JSON}]. Good luck!', [A]),                                # prose around
     (f"The dog's bowl (left) is \"here\": [{A_JSON}]", [A]),
     (f'Bounding box: [{A_JSON}]', [A]),
+    (f'The cups (the left one here): [{A_JSON}]', [A]),
+    ('One cup (bbox_2d: [10,100,200,210]).', [A_BOX]),
+    ('Label: [10,100,200,210]', [A_BOX]),
     ('The bbox is [10, 100, 200, 210].', [A_BOX]),
     (f'[{A_JSON}]]}}', [A]),  # too many closed
     ('[{"bbox_2d": [0,0,0,0], "point_2d": [0,0]}]', [((0, 0, 0, 0), (0, 0), '')]),  # no area
@@ -170,6 +180,8 @@ NOTHING = [
     ('{}', UNREADABLE),
     ('[{}]', UNREADABLE),
     ('[null]', UNREADABLE),
+    ('```json\n[null]\n```', UNREADABLE),
+    ('[{"bbox_2d": []}]', UNREADABLE),
     ('["red", "blue"]', UNREADABLE),
     ('[1, 2, 3]', UNREADABLE),
     ('[{"point_2d": [1, 2]}]', UNREADABLE),
@@ -263,6 +275,7 @@ def test_reasoning_and_answer(raw: str, reasoning: str, answer_text: str) -> Non
     (f'[{A_JSON}]<answer>[{B_JSON}]</answer>', [A, B], OBJECTS),                 # the first was out
     (f'[{A_JSON}]</think><answer>[{B_JSON}]</answer>', [A, B], OBJECTS),
     ('[]<answer>[]</answer>', [], EMPTY),
+    ('<think>why<answer>[]</think>', [], EMPTY),
 ])
 def test_where_objects_count(raw: str, expected: list, outcome: ParseOutcome) -> None:
     answer = parse_answer(raw)

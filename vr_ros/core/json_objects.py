@@ -80,7 +80,6 @@ class ObjectReader:
 
     def finish(self, at: int) -> None:
         """Take the end of the text: keep objects whose box is whole, drop half-written values."""
-        self.damaged |= self._skipped_depth > 0
         while len(self._frames) > 1:
             self.steps += 1
             frame = self._frames.pop()
@@ -184,8 +183,6 @@ class ObjectReader:
         self.damaged |= ignored and not (parent.ignored or parent.awaits_value)
         self.attempted |= role is not None and not prose
         owner = (parent.owner or parent.draft) if role is not None else None
-        if owner is not None and role is not Role.LABEL:
-            owner.numbers.setdefault(role, [])
         parent.children += 1
         parent.awaits_value = False
         self._frames.append(_Frame('[', at, prose=prose, owner=owner, role=role, ignored=ignored))
@@ -206,7 +203,7 @@ class ObjectReader:
                 frame.owner.closed.add(frame.role)
         elif frame.bracket == '{' or frame.keyed:
             is_wrapper = frame.children and not (frame.draft.numbers or frame.draft.closed)
-            self.damaged |= frame.bracket != '{'
+            self.damaged |= frame.bracket != '{' and not frame.prose
             if not is_wrapper:
                 self._keep(frame.draft, end)
         elif len(frame.bare) == 4 and None not in frame.bare and not frame.children:

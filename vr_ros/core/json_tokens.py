@@ -169,7 +169,6 @@ class Tokenizer:
 
     def _resume_string(self) -> None:
         self._chars += self._blanks
-        self._last_visible = self._blanks[0]
         self._state = _State.STRING
 
     def _hold(self, quoted: bool) -> None:

@@ -16,9 +16,6 @@ _KEY_NAME = re.compile(r'([A-Za-z0-9_]+)[\s"\'\\]*$')
 _ESCAPE = re.compile(r'\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|x[0-9a-fA-F]{2}|.)', re.DOTALL)
 _ESCAPED = {'n': '\n', 'r': '\r', 't': '\t', 'b': '', 'f': ''}
 _NULL = frozenset({'null', 'none'})
-_LONGEST_NUMBER = 64
-_LONGEST_NUMBER_LIST = 256
-_MOST_NUMBERS = 64
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ def key_name(text: str) -> str:
 
 def _number(text: str) -> float | None:
     """Read a number, or None where the text is none or does not fit a float32."""
-    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
+    if not _NUMBER.fullmatch(text):
         return None
     value = float(text)
     return value if abs(value) <= _FLOAT32_MAX else None
@@ -70,7 +67,7 @@ def numbers_in(scalar: Scalar) -> list[float | None]:
     if scalar.text.lower() in _NULL:
         return []
     text = scalar.text.strip('"\' ')
-    if not scalar.quoted or len(text) > _LONGEST_NUMBER_LIST:
+    if not scalar.quoted:
         return [_number(text)]
     return [_number(part) for part in re.split(r'[\s,;\[\]()]+', text.strip('[]()'))]
 
@@ -103,9 +100,7 @@ class Draft:
             if scalar.quoted or scalar.text.lower() not in _NULL:
                 self.words.append(scalar.text)
             return
-        numbers = self.numbers.setdefault(role, [])
-        if len(numbers) < _MOST_NUMBERS:
-            numbers += numbers_in(scalar)
+        self.numbers.setdefault(role, []).extend(numbers_in(scalar))
 
     def has(self, role: Role) -> bool:
         return role in self.closed or role in self.numbers
