@@ -42,6 +42,9 @@ _SHAPES = {
 _LOCAL = threading.local()
 # Ids of processes that have drawn: this one, or also its parent if it was forked too late.
 _PROCESSES: set[int] = set()
+# Every canvas stays until the process ends: freeing one deletes GL objects by number in whatever
+# context is current, which may be another thread's.
+_KEPT: list[Canvas] = []
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ def shared_canvas() -> Canvas:
     _PROCESSES.add(os.getpid())
     if not hasattr(_LOCAL, 'canvas'):
         _LOCAL.canvas = Canvas()
+        _KEPT.append(_LOCAL.canvas)
     return _LOCAL.canvas
 
 
