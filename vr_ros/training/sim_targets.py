@@ -15,7 +15,7 @@ from vr_ros.sim.truth import FrameTruth, ObjectTruth
 LIST_OPENING = 'On the table:'
 MATCH_OPENING = '. Matching:'
 NO_MATCH = '. Nothing matches.'
-WANTED_OPENING = '. Wanted:'
+REASON_OPENING = '. Reason:'
 CELL_PX = 28
 
 
@@ -67,6 +67,10 @@ def answer_list(objects: Sequence[ModelObject]) -> str:
     ) + ']'
 
 
+def _anchor_places(instruction: SimInstruction, objects: Sequence[ModelObject]) -> str:
+    return ''.join(o.place for o in objects if o.truth.id in instruction.anchor_ids)
+
+
 def response(instruction: SimInstruction, truth: FrameTruth, model_size: Size) -> str:
     """Compose the whole response: reasoning that is true of the frame, then the answer.
 
@@ -77,7 +81,7 @@ def response(instruction: SimInstruction, truth: FrameTruth, model_size: Size) -
     seen = ';'.join(o.name + o.place for o in objects) or ' nothing'
     wanted = set(instruction.target_ids)
     matching = [o for o in objects if o.truth.id in wanted]
-    why = f'{WANTED_OPENING} {instruction.reason}' if instruction.reason else ''
+    why = f'{REASON_OPENING} {instruction.reason}{_anchor_places(instruction, objects)}' if instruction.reason else ''
     if instruction.task is Task.VQA:
         return f'<think>{LIST_OPENING}{seen}{why}.</think><answer>{instruction.answer}</answer>'
     if matching:

@@ -15,7 +15,7 @@ from vr_ros.models.preprocess import QWEN2_5_VL_PATCHES, patchify
 from vr_ros.sim.instructions import SimInstruction, generate
 from vr_ros.sim.truth import FrameTruth
 from vr_ros.training.sim_targets import model_objects, response
-from vr_ros.training.trainers.sim_frames import FrameBank
+from vr_ros.training.trainers.sim_frames import FrameBank, mirror_truth
 from vr_ros.training.trainers.sim_model import DenseTargets, dense_targets
 
 IGNORED = -100  # label of positions that carry no loss
@@ -71,14 +71,14 @@ class BatchMaker:
         text = response(instruction, truth, self.size)
         return [*self.tokenizer(text, add_special_tokens=False)['input_ids'], self._eos]
 
-    def pixels(self, frames: Sequence[int], augment: bool) -> torch.Tensor:
-        """:return: patches of the frames; with small changes of gain, colour and noise when ``augment``."""
-        images = torch.from_numpy(np.stack([self.bank.image(i) for i in frames])).permute(0, 3, 1, 2).float()
+    def pixels(self, images: Sequence[np.ndarray], augment: bool) -> torch.Tensor:
+        """:return: patches of the frames; with small changes of gain and colour when ``augment``."""
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
         if augment:
-            gain = torch.from_numpy(self.rng.uniform(0.85, 1.15, (len(frames), 1, 1, 1))).float()
-            tint = torch.from_numpy(self.rng.uniform(0.96, 1.04, (len(frames), 3, 1, 1))).float()
-            images = (images * gain * tint + torch.randn_like(images) * 2).clamp(0, 255)
-        return patchify(images, QWEN2_5_VL_PATCHES)
+            gain = torch.from_numpy(self.rng.uniform(0.85, 1.15, (len(images), 1, 1, 1))).float()
+            tint = torch.from_numpy(self.rng.uniform(0.96, 1.04, (len(images), 3, 1, 1))).float()
+            pixels = (pixels * gain * tint).clamp_(0, 255)
+        return patchify(pixels, QWEN2_5_VL_PATCHES)
 
     def draw(self, batch: int, max_targets: int = 99, *, with_text: bool = True) -> Batch:
         """Make one training batch.
@@ -86,7 +86,15 @@ class BatchMaker:
         :param with_text: False leaves only the image tokens, for warming up the vision tower.
         """
         frames = self.pick(batch, max_targets)
-        truths = [self.bank.truth(i) for i in frames]
+        mirror = self.rng.random(batch) < 0.5
+        truths = [
+            mirror_truth(self.bank.truth(i)) if flip else self.bank.truth(i)
+            for i, flip in zip(frames, mirror, strict=True)
+        ]
+        images = [
+            self.bank.image(i)[:, ::-1] if flip else self.bank.image(i)
+            for i, flip in zip(frames, mirror, strict=True)
+        ]
         rows: list[tuple[list[int], list[int]]] = []
         for truth in truths:
             if not with_text:
@@ -99,7 +107,7 @@ class BatchMaker:
         objects = [model_objects(t.targets, t.size, self.size) for t in truths]
         grid = torch.tensor([[1, self.size.height // 14, self.size.width // 14]]).repeat(batch, 1)
         return Batch(
-            self.pixels(frames, augment=True), grid, ids, mask, labels, dense_targets(objects, self.size)
+            self.pixels(images, augment=True), grid, ids, mask, labels, dense_targets(objects, self.size)
         )
 
     def _image_only(self) -> list[int]:

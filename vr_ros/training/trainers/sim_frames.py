@@ -110,6 +110,19 @@ def render_bank(spec: BankSpec, directory: Path, processes: int = 2) -> Iterator
         yield from pool.imap_unordered(_render_shard, jobs)
 
 
+def mirror_truth(truth: FrameTruth) -> FrameTruth:
+    """Swap left and right: the truth of the frame's mirror image (masks and orientations left as they are)."""
+    def mirrored(item: ObjectTruth) -> ObjectTruth:
+        x_min, y_min, x_max, y_max = item.box
+        return dataclasses.replace(
+            item, box=(truth.size.width - x_max, y_min, truth.size.width - x_min, y_max),
+            point=(truth.size.width - 1 - item.point[0], item.point[1]),
+            surface_point=(-item.surface_point[0], *item.surface_point[1:]),
+            center=(-item.center[0], *item.center[1:]),
+        )
+    return dataclasses.replace(truth, objects=tuple(map(mirrored, truth.objects)))
+
+
 class FrameBank:
     """Frames of finished shards, in memory.
 

@@ -28,7 +28,7 @@ SEGMENTER_SIZE = Size(256, 256)
 def prompt_phrases(card: ModelCard) -> list[str]:
     """Constant pieces of the card's prompts and of the responses: one token each."""
     phrases = ['system\n', 'user\n', 'assistant\n', sim_targets.LIST_OPENING, sim_targets.MATCH_OPENING,
-               sim_targets.NO_MATCH, sim_targets.WANTED_OPENING]
+               sim_targets.NO_MATCH, sim_targets.REASON_OPENING]
     for task in (Task.DETECTION, Task.SEGMENTATION, Task.COUNTING, Task.VQA):
         template = card.reasoner.template(task)
         phrases.append(template.system)
