@@ -51,6 +51,9 @@ SEGMENTATION = [
     'find the pixel-wise region of the cat',
     'do instance segmentation of the cars',
     'separate the mug from the background',
+    'I need the mask of every cone',
+    'mask everything that is round',
+    'can you mask everything that has a handle?',
 ]
 
 VQA = [
@@ -92,6 +95,16 @@ VQA = [
     'whose cup is this?',
     'what is the man doing?',
     'explain what is going on',
+    'can you see a green mug?',
+    'yes or no: is the ball red',
+    'the ball is left of the cube, is that true?',
+    'the mug or the bowl: what is nearer to the camera?',
+    'of the mug and the bowl, tell me which is larger',
+    'which one is bigger?',
+    'which is the colour of the mug?',
+    'list the objects on the table',
+    'name the round thing',
+    'write a caption',
 ]
 
 DETECTION = [
@@ -134,6 +147,11 @@ DETECTION = [
     'the cone, please',
     'identify the red mug',
     'track the ball',
+    'I need the red cup',
+    'I am looking for something to sit on',
+    'what small cups do you see behind the mug?',
+    'what is for drinking?',
+    'tell me what I can eat soup from',
 ]
 
 

@@ -28,8 +28,9 @@ class Route:
 # Words around a request that say nothing about it.
 _POLITE = re.compile(
     r'(?:(?:please|kindly|hey|hi|hello|ok|okay|now|then|so|robot|just|also|and|well)\b[\s,:!.-]*'
-    r'|(?:can|could|would|will) you\b(?: please| kindly| help me)?[\s,]*'
-    r"|(?:i(?: want| need|'d like| would like)(?: you)? to(?: know)?)\b[\s,]*"
+    r'|(?:can|could|would|will) you\b(?! see\b)(?: please| kindly| help me)?[\s,]*'
+    r"|i(?: want| need|'d like| would like)(?: you)?(?: to(?: know)?)?\b[\s,]*"
+    r"|i(?:'m| am) looking for\b[\s,]*"
     r'|(?:help me(?: to)?|try to|go and|do you know|let me know|i wonder)\b[\s,:]*'
     r'|tell me\b[\s,:]*(?=(?:what|which|where|who|whose|why|when|how|if|whether)\b))+')
 
@@ -46,13 +47,17 @@ _PROPERTY = (
     'price|temperature|mood|direction|way|side|state|condition|purpose|reason|country|city|'
     'room|place|description|caption|summary)')
 
+_FIT = (
+    '(?:(?:good |useful |used |made |meant |suitable )?for|able to|likely to|long|short|round|flat|'
+    'hollow|pointed|sharp|soft|heavy|edible)')
+
 _D, _S, _C, _V = Task.DETECTION, Task.SEGMENTATION, Task.COUNTING, Task.VQA
 
 # Pattern (searched for in the lower-cased request), task, confident. The first that fits decides.
 _RULES: tuple[tuple[str, Task, bool], ...] = (
     # Orders to segment.
     (r'^(?:segment|outline|silhouette|cut ?out|trace|highlight|shade|delineate)\b', _S, True),
-    (r'^mask (?:out|off|the|all|every|each|any|this|that|these|those|both|only)\b', _S, True),
+    (r'^mask (?:out|off|the|all|everything|every|each|any|this|that|these|those|both)\b', _S, True),
     (r'^(?:separate|extract|isolate)\b.*\b(?:background|shapes?|regions?|pixels?)\b', _S, True),
     # Counting, but not measuring.
     (rf'\bhow many {_UNIT}\b', _V, True),
@@ -63,15 +68,20 @@ _RULES: tuple[tuple[str, Task, bool], ...] = (
     (rf'^(?:(?:the|an?|binary|pixel|exact|precise) )*{_OUTLINE} (?:of|for)\b', _S, True),
     (r'\bsegment(?:ed|ing|ation)?\b|\bpixel[- ](?:wise|level|precise|perfect)\b', _S, True),
     (r'\b(?:which|all|every|the) (?:the )?pixels\b', _S, True),
+    # Questions answered by yes or no, or by one of two.
+    (r'\b(?:yes or no|true or (?:false|not))\b', _V, True),
+    (r'\bis (?:that|this|it) (?:true|right|correct|so)\b', _V, True),
+    (r'\bor\b.*\b(?:what|which)\b|^which\b.*\bor\b', _V, True),
+    (r'\b(?:what|which)(?: one)? is (?:\w+er|more|less)\b', _V, True),
     # Requests for words.
-    (r'^(?:describe|caption|explain|summari[sz]e|read|transcribe|translate|compare)\b', _V, True),
+    (r'^(?:describe|caption|explain|summari[sz]e|read|transcribe|translate)\b', _V, True),
+    (r'^(?:compare|name|list|write)\b', _V, True),
     (r'^(?:why|when|whose|how|if|whether)\b', _V, True),
     (r'^(?:tell me|say|talk)(?: something)? about\b', _V, True),
-    (r'^(?:tell me|give me|say|name|state|report|identify|guess|determine|estimate|list)'
+    (r'^(?:tell me|give me|say|state|report|identify|guess|determine|estimate)'
      rf" (?:(?:the|its|their|an?|short|brief|\w+'s) )*{_PROPERTY}\b", _V, True),
     (r'^(?:(?:an?|short|brief) )*(?:description|caption|summary) of\b', _V, True),
-    (rf'^(?:what|which) {_PROPERTY}\b', _V, True),
-    (r'^which\b.*\bor\b', _V, True),
+    (rf'^(?:what|which) (?:(?:is|are) (?:the|its|their) )?{_PROPERTY}\b', _V, True),
     # What could this be, what can you see: about the scene, not for an object.
     (rf'^what {_MODAL} you (?:see|tell|say|read|notice|observe|describe)\b', _V, True),
     (rf'^what {_MODAL} (?:(?:this|that|it|these|those|there) be|happen|go wrong)\b', _V, True),
@@ -80,18 +90,21 @@ _RULES: tuple[tuple[str, Task, bool], ...] = (
     # What could roll, which object holds water: questions whose answer is an object.
     (rf'^(?:what|which)(?: {_THING}| of (?:these|those|them|the \w+))? {_MODAL}\b', _D, True),
     (rf'^what {_THING}\b', _D, True),
+    (rf'^what (?:i|we|you|one|someone) {_MODAL}\b', _D, True),
+    (r'^what (?!do\b|can\b).*\b(?:do|can) (?:you|we|i) see\b', _D, True),
+    (rf'^what (?:is|are) {_FIT}\b', _D, True),
     (r"^what(?:'s| (?:is|are|was|were|does|do|did))\b", _V, True),
     (r'^what (?:has|have|\w+s)\b', _D, True),
     (r'^which\b', _D, True),
     (r'^where\b', _D, True),
     (r'^who\b', _D, False),
-    # Questions answered by yes or no.
+    # What begins like a question answered by yes or no.
     (r"^(?:is|are|was|were|does|do|did|has|have)(?:n't)?\b", _V, True),
     (rf"^{_MODAL}(?:n't)?\b", _V, True),
     (r'^what\b', _V, False),
     # Orders that need a place, and plain names.
     (r'^(?:find|locate|detect|spot|show|point|look|search|mark|box|identify|track|follow|select|pick|'
-     r'grab|grasp|get|bring|fetch|hand|take|touch|push|reach|choose|give|list|label|return|indicate|'
+     r'grab|grasp|get|bring|fetch|hand|take|touch|push|reach|choose|give|label|return|indicate|'
      r'draw|put|place|move|go|drive|watch|see|seek|ground|locali[sz]e)\b', _D, True),
     (r'^(?:the|an?|all|every|each|everything|anything|something|both|my|your|this|that|these|those)\b',
      _D, True),
