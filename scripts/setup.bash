@@ -58,8 +58,8 @@ require_python() {
   local python=$1
   command -v "$python" >/dev/null \
     || fail "no $python; install it: apt-get install python3 python3-venv python3-dev"
-  "$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' \
-    || fail "$("$python" --version) is out of range; name one of 3.10 to 3.13: PYTHON=python3.12 ./run …"
+  "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+    || fail "$("$python" --version) is out of range; name one of 3.11 to 3.13: PYTHON=python3.12 ./run …"
   "$python" -c 'import ensurepip, venv' 2>/dev/null \
     || fail 'Python without venv; install it: apt-get install python3-venv'
   [[ -f $("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h ]] \

@@ -108,7 +108,7 @@ def test_missing_tool_is_named_with_its_package(
 
 
 @pytest.mark.parametrize(('answer', 'word'), [
-    ('sys.version_info = (3, 9, 0)', 'out of range'),
+    ('sys.version_info = (3, 10, 0)', 'out of range'),
     ('sys.modules["ensurepip"] = None', 'python3-venv'),
     ('real = sysconfig.get_paths\n'
      'sysconfig.get_paths = lambda *a: {**real(*a), "include": "/nowhere"}', 'python3-dev'),
