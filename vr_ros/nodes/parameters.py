@@ -1,0 +1,71 @@
+"""The parameters of the perception node."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vr_ros.nodes.parameter_spec import Applies, parameter
+
+_CONFIGURE, _START = Applies.CONFIGURE, Applies.START
+_DAY_S = 86400.0
+
+
+@dataclass(frozen=True)
+class PerceptionParameters:
+    """Name, type, default, range, unit and meaning: declares, checks and documents them."""
+
+    model: str = parameter(
+        'sim_tiny', 'name of a model card, or the path of one', applies=_CONFIGURE)
+    device: str = parameter(
+        'auto', 'where the models run: auto (the first GPU, else the CPU), cpu, cuda, cuda:1, …',
+        applies=_CONFIGURE)
+    worker_python: str = parameter(
+        '', 'interpreter that has torch; empty: `$VR_ROS_PYTHON`, else the `.venv` of the '
+        'workspace, else the one that runs the node', applies=_CONFIGURE)
+    image_topics: tuple[str, ...] = parameter(
+        ('image',), 'one topic per camera; camera_info is expected beside each', applies=_CONFIGURE)
+    cameras: tuple[str, ...] = parameter(
+        ('',), "names of the cameras, in the order of image_topics; ['']: from the topics",
+        applies=_CONFIGURE)
+    image_transport: str = parameter(
+        'raw', 'compressed: CompressedImage (jpeg or png) on `/compressed` of the topic',
+        choices=('raw', 'compressed'), applies=_CONFIGURE)
+    max_image_age: float = parameter(
+        2.0, 'older images are not looked at: the instruction waits for a fresh one; 0: no limit',
+        unit='s', low=0.0, high=_DAY_S)
+    max_image_pixels: int = parameter(
+        64_000_000, 'larger images are answered IMAGE_TOO_LARGE; 0: no limit', unit='px', low=0)
+    default_deadline: float = parameter(
+        30.0, 'an instruction without a deadline of its own is answered within this time', unit='s',
+        low=0.05, high=_DAY_S)
+    queue_size: int = parameter(
+        10, 'instructions that may wait; further ones are answered QUEUE_FULL', low=1, high=1000)
+    reason_period: float = parameter(
+        1.0, 'continuous instructions: from the start of one answer to the next; 0: no pause',
+        unit='s', low=0.0, high=_DAY_S)
+    instruction_text_mode: str = parameter(
+        'once', 'mode of what arrives on instruction_text', choices=('once', 'continuous'))
+    instruction_text_task: str = parameter(
+        'auto', 'task of what arrives on instruction_text',
+        choices=('auto', 'detection', 'segmentation', 'counting', 'vqa'))
+    masks: bool = parameter(True, 'segment the objects found; false saves the time it takes')
+    reasoning: bool = parameter(True, 'put the reasoning text into answers and feedback')
+    raw_text_limit: int = parameter(
+        4096, 'Answer.raw_text is cut to this length; 0: left empty', unit='characters', low=0,
+        high=1_000_000)
+    inference_timeout: float = parameter(
+        60.0, 'the worker is replaced when it makes no progress for this long; 0: never', unit='s',
+        low=0.0, high=_DAY_S, applies=_CONFIGURE)
+    cancel_grace: float = parameter(
+        2.0, 'the worker is replaced when it still computes this long after a cancellation',
+        unit='s', low=0.0, high=_DAY_S, applies=_CONFIGURE)
+    load_timeout: float = parameter(
+        0.0, 'loading has failed when it makes no progress for this long; 0: no limit', unit='s',
+        low=0.0, high=_DAY_S, applies=_CONFIGURE)
+    diagnostics_period: float = parameter(
+        1.0, 'time between two messages on /diagnostics', unit='s', low=0.05, high=60.0,
+        applies=_START)
+    autostart: bool = parameter(
+        False, 'configure and activate at start, without a lifecycle manager', applies=_START)
+    strict_parameters: bool = parameter(
+        False, 'refuse to start with a parameter that does not exist, rather than warn',
+        applies=_START)

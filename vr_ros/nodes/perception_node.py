@@ -1,0 +1,210 @@
+"""The perception node: instructions and images in; detections, counts, masks and answers out."""
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from std_msgs.msg import Header, String
+
+from vr_ros.core.types import Mode, Stamp, Task
+from vr_ros.nodes import qos
+from vr_ros.nodes.alarm import Alarm
+from vr_ros.nodes.cameras import Camera, make_cameras
+from vr_ros.nodes.convert import InstructionMsg, instruction_from_msg
+from vr_ros.nodes.diagnostics import CameraJudge, judge_instructions, judge_model, to_message
+from vr_ros.nodes.dispatch import Clocks, Dispatcher
+from vr_ros.nodes.image_input import ImageInput
+from vr_ros.nodes.parameter_server import ParameterServer
+from vr_ros.nodes.parameter_spec import ParameterError
+from vr_ros.nodes.parameters import PerceptionParameters
+from vr_ros.nodes.perceive_requests import PerceiveRequests
+from vr_ros.nodes.publishers import ResultPublishers
+from vr_ros.nodes.safely import safely
+from vr_ros.nodes.spin import run_node
+from vr_ros.nodes.worker_bridge import WorkerBridge
+from vr_ros.pipeline.supervisor import WorkerHealth
+from vr_ros.pipeline.worker_client import WorkerState
+
+_SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+_ERROR = TransitionCallbackReturn.ERROR
+
+
+class PerceptionNode(LifecycleNode):
+    """Wires subscriptions, the dispatcher, the worker and publishers together.
+
+    Everything runs in the thread that spins the node, and nothing there takes long.
+
+    :param arguments: for rclpy.node.Node, such as parameter_overrides.
+    :raises ParameterError: a parameter cannot be used.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__('perception', **arguments)
+        self._cameras: dict[str, Camera] = {}
+        self._is_active = False
+        self._table = ParameterServer(
+            self, PerceptionParameters, lambda: not self._cameras)
+        self._outputs = ResultPublishers(self, lambda: self._table.values)
+        self._dispatcher = Dispatcher(
+            lambda: self._table.values,
+            Clocks(time.monotonic, lambda: int(self.get_clock().now().nanoseconds)),
+            safely(self, self._outputs.publish), self.get_logger().warning)
+        self._bridge = WorkerBridge(self, safely(self, self._dispatcher.on_worker),
+                                    safely(self, self._on_health), self._set_alarm)
+        self._alarm = Alarm(self, safely(self, self._pump))
+        self._input = ImageInput(self, self._pump)
+        self._requests = PerceiveRequests(
+            self, self._dispatcher, lambda: self._table.values, self._set_alarm)
+        self._subscribe_instructions()
+        self._start_diagnostics()
+
+    def _subscribe_instructions(self) -> None:
+        qos.create_subscription(self, InstructionMsg, 'instruction',
+                                safely(self, self._on_instruction), qos.command())
+        qos.create_subscription(self, String, 'instruction_text',
+                                safely(self, self._on_text), qos.command())
+
+    def _start_diagnostics(self) -> None:
+        self._camera_judge = CameraJudge()
+        self._diagnostics = qos.create_publisher(
+            self, DiagnosticArray, '/diagnostics', qos.command())
+        # The steady clock: whoever watches must hear from the node also while /clock stands still.
+        self.create_timer(
+            self._table.values.diagnostics_period, safely(self, self._publish_diagnostics),
+            clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start loading the model, and return."""
+        return safely(self, self._configure, _ERROR)()
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Take images and instructions, whether the model is ready or not."""
+        return safely(self, self._activate, _ERROR)()
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Answer what is open with NOT_ACTIVE; the model stays loaded."""
+        return safely(self, self._deactivate, _ERROR)()
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End the worker, and with it all the memory it holds."""
+        return safely(self, self._clean_up, _ERROR)()
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Do as on_cleanup, from any state."""
+        return safely(self, self._clean_up, _ERROR)()
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Go back to unconfigured after a transition that raised."""
+        return safely(self, self._clean_up, _FAILURE)()
+
+    def _configure(self) -> TransitionCallbackReturn:
+        values = self._table.values
+        try:
+            self._cameras = make_cameras(
+                values.image_topics, values.cameras, values.image_transport)
+        except ParameterError as error:
+            self.get_logger().error(str(error))
+            return _FAILURE
+        self.get_logger().info(f'Configuring: loading {values.model}')
+        self._dispatcher.attach(self._bridge.open(values), self._cameras)
+        return _SUCCESS
+
+    def _activate(self) -> TransitionCallbackReturn:
+        self.get_logger().info('Activating')
+        self._is_active = True
+        self._input.start(self._cameras.values())
+        self._dispatcher.activate()
+        return _SUCCESS
+
+    def _deactivate(self) -> TransitionCallbackReturn:
+        self.get_logger().info('Deactivating')
+        self._is_active = False
+        self._dispatcher.deactivate()
+        self._input.stop()
+        for camera in self._cameras.values():
+            camera.clear()
+        self._set_alarm()
+        return _SUCCESS
+
+    def _clean_up(self) -> TransitionCallbackReturn:
+        self._deactivate()
+        self.get_logger().info('Cleaning up')
+        self._dispatcher.detach()
+        self._bridge.close()
+        self._cameras = {}
+        return _SUCCESS
+
+    def _on_instruction(self, message: InstructionMsg) -> None:
+        instruction, error = instruction_from_msg(message, self._now())
+        self._dispatcher.submit(instruction, error=error)
+        self._set_alarm()
+
+    def _on_text(self, message: String) -> None:
+        values = self._table.values
+        self._on_instruction(InstructionMsg(
+            text=message.data, mode=int(Mode[values.instruction_text_mode.upper()]),
+            task=int(Task[values.instruction_text_task.upper()])))
+
+    def _on_health(self, health: WorkerHealth) -> None:
+        log = self.get_logger()
+        line = f'model {health.state.value}' + (f': {health.message}' if health.message else '')
+        is_bad = health.state in (WorkerState.FAILED, WorkerState.RESTARTING)
+        (log.error if is_bad else log.info)(line)
+        self._dispatcher.on_health(health)
+
+    def _pump(self) -> None:
+        self._dispatcher.pump()
+        self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        self._alarm.set(self._dispatcher.wake_at)
+
+    def _publish_diagnostics(self) -> None:
+        values, now = self._table.values, time.monotonic()
+        health = self._bridge.health
+        diagnoses = [judge_model(health, now), judge_instructions(
+            self._dispatcher.waiting, values.queue_size, self._dispatcher.results)]
+        clock = self.get_clock().now()
+        for camera in self._cameras.values() if self._is_active else ():
+            diagnoses.append(self._camera_judge.judge(
+                camera, self._input.calibrated_size(camera), values.max_image_age, now,
+                clock.nanoseconds))
+        self._diagnostics.publish(to_message(
+            Header(stamp=clock.to_msg()), self.get_fully_qualified_name(), health.model_id,
+            diagnoses))
+
+    def _now(self) -> Stamp:
+        return Stamp(*self.get_clock().now().seconds_nanoseconds())
+
+    @property
+    def worker_health(self) -> WorkerHealth:
+        """How the worker is."""
+        return self._bridge.health
+
+    @property
+    def wants_autostart(self) -> bool:
+        """Whether nobody else configures and activates the node."""
+        return self._table.values.autostart
+
+
+def make_node() -> Node:
+    """Make the node, and start it if it is to start by itself."""
+    node = PerceptionNode()
+    if node.wants_autostart and node.trigger_configure() is _SUCCESS:
+        node.trigger_activate()
+    return node
+
+
+def stop_node(node: PerceptionNode) -> None:
+    """Give open instructions their results and end the worker."""
+    node.trigger_shutdown()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the node as a program."""
+    return run_node(make_node, stop_node, arguments)

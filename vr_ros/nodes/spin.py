@@ -1,0 +1,100 @@
+"""Runs a node as a program: one thread, an orderly end on SIGINT and SIGTERM."""
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from vr_ros.nodes.parameter_spec import ParameterError
+
+EXIT_OK = 0
+EXIT_USAGE = 2
+_FAILURES_IN_A_ROW = 100
+_LAST_WORDS_S = 0.5
+
+
+def run_node(make_node: Callable[[], Node], stop: Callable[[Node], None],
+             arguments: Sequence[str] | None = None) -> int:
+    """Make a node and spin it until a signal comes.
+
+    :param stop: called once before the end, while everything can still be published.
+    :return: the exit status of the program.
+    """
+    try:
+        # Handlers of our own: rclpy's would end the context before the node has said its last word.
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        node = make_node()
+    except (ParameterError, RuntimeError) as error:
+        print(' '.join(str(error).split()), file=sys.stderr)
+        rclpy.try_shutdown()
+        return EXIT_USAGE
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        _spin(executor, node)
+        stop(node)
+        _spin_for(executor, _LAST_WORDS_S)
+    except ExternalShutdownException:
+        pass  # somebody shut the context down: nothing can be said any more
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return EXIT_OK
+
+
+def _spin(executor: SingleThreadedExecutor, node: Node) -> None:
+    ended = threading.Event()
+    _on_signal(lambda: executor.create_task(ended.set))
+    failures = 0
+    while not ended.is_set():
+        try:
+            executor.spin_once()
+            failures = 0
+        except ExternalShutdownException:
+            raise
+        except Exception:
+            # As when a client goes away just before its response is sent.
+            failures += 1
+            node.get_logger().error(f'spinning goes on after\n{traceback.format_exc()}')
+            if failures >= _FAILURES_IN_A_ROW:
+                raise
+
+
+def _spin_for(executor: SingleThreadedExecutor, seconds: float) -> None:
+    end_at = time.monotonic() + seconds
+    while (left := end_at - time.monotonic()) > 0:
+        executor.spin_once(timeout_sec=left)
+
+
+def _on_signal(act: Callable[[], object]) -> None:
+    """Call act, in another thread, when SIGINT or SIGTERM comes; a second one ends the program.
+
+    Python runs handlers in the main thread only, which sits in a wait of the middleware's.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def once(number: int, _: object) -> None:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT
+                      else signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, once)
+
+    def wait() -> None:
+        while os.read(reader, 1)[0] not in (signal.SIGINT, signal.SIGTERM):
+            pass
+        act()
+
+    threading.Thread(target=wait, name='vr_ros signals', daemon=True).start()
