@@ -76,10 +76,10 @@ class _Watcher(StoppingCriteria):
 
     def __init__(
         self, stream: TokenStream, stop: tuple[str, ...], on_text: Callable[[str], None],
-        should_stop: Callable[[], bool],
+        is_answered: Callable[[], bool], should_stop: Callable[[], bool],
     ) -> None:
         self._stream, self._stop = stream, stop
-        self._on_text, self._should_stop = on_text, should_stop
+        self._on_text, self._is_answered, self._should_stop = on_text, is_answered, should_stop
         self._pieces: list[str] = []
         self._tail = ''
         self._tail_length = max(map(len, stop), default=0)
@@ -103,7 +103,7 @@ class _Watcher(StoppingCriteria):
         window = self._tail + piece
         self._tail = window[-self._tail_length:] if self._tail_length else ''
         ended = True
-        if any(stop in window for stop in self._stop):
+        if any(stop in window for stop in self._stop) and self._is_answered():
             self.finish_reason = 'stop'
         elif self._should_stop():
             self.finish_reason = 'cancelled'
@@ -155,13 +155,15 @@ class QwenVLReasoner:
     @torch.inference_mode()
     def reason(
         self, image: np.ndarray, question: str, task: Task, *,
-        on_text: Callable[[str], None] = lambda _: None, should_stop: Callable[[], bool] = lambda: False,
+        on_text: Callable[[str], None] = lambda _: None, is_answered: Callable[[], bool] = lambda: True,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> Reasoning:
         """Answer one question about one image, greedily.
 
         :param image: (H, W, 3) uint8 RGB.
         :param question: a validated instruction.
         :param on_text: called with each new piece of text.
+        :param is_answered: asked at a stop string: models repeat the prompt's tags while they think.
         :param should_stop: asked after each token; True ends the generation there.
         """
         started = time.perf_counter()
@@ -170,7 +172,7 @@ class QwenVLReasoner:
         inputs = self._inputs(patchify(pixels[None], self.patches), size, question, task)
         prepared = time.perf_counter()
         stream = TokenStream(lambda ids: self.tokenizer.decode(ids, skip_special_tokens=True))
-        watcher = _Watcher(stream, self.card.stop, on_text, should_stop)
+        watcher = _Watcher(stream, self.card.stop, on_text, is_answered, should_stop)
         log_probs = _LogProbs()
         self.model.generate(
             **inputs, logits_processor=LogitsProcessorList([log_probs]),

@@ -116,7 +116,8 @@ class _Run:
         started = time.perf_counter()
         try:
             reasoning = self._perceiver._reasoner.reason(
-                self._image, question, self._task, on_text=self._take, should_stop=should_stop
+                self._image, question, self._task, on_text=self._take,
+                is_answered=lambda: self._parser.done, should_stop=should_stop,
             )
         except BaseException:
             if self._masks:
@@ -142,7 +143,7 @@ class _Run:
         self._locate(delta.objects)
 
     def _locate(self, objects: Sequence[ParsedObject]) -> None:
-        if not objects:
+        if not objects or self._task is Task.VQA:  # numbers in a plain answer are no boxes
             return
         boxes = boxes_to_image(np.array([o.box for o in objects]), self._model_size, self._size)
         points = points_to_image(np.array([o.point for o in objects]), self._model_size, self._size)

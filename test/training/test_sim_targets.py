@@ -1,0 +1,85 @@
+"""What the embedded model is taught: parsed back, it must say what is true of the frame."""
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'sim'))
+from factories import make_frame, make_object  # noqa: E402
+
+from vr_ros.core.answer import ParseOutcome, parse_answer  # noqa: E402
+from vr_ros.core.types import Size, Task  # noqa: E402
+from vr_ros.sim.instructions import answer_key, generate_many  # noqa: E402
+from vr_ros.training.sim_targets import answer_list, model_objects, response  # noqa: E402
+
+SIZE = Size(168, 168)
+FRAME = make_frame(
+    make_object(1, 'small red cube', 100, 100),
+    make_object(2, 'large blue ball', 500, 120, extent=80),
+    make_object(3, 'medium red mug', 320, 400, visible_fraction=0.1),  # hidden: no target
+    make_object(4, 'medium green cone', 330, 380),
+)
+
+
+def test_boxes_are_mapped_and_rounded_as_the_reference_does():
+    first = model_objects(FRAME.targets, FRAME.size, SIZE)[0]
+    assert first.box == tuple(int(v * s + 0.5) for v, s in zip(
+        (80, 80, 120, 120), (168 / 640, 168 / 480) * 2, strict=True))
+    assert first.cell == (1, 0)  # centre 100, 100 lies at 26, 35 of the model's input
+
+
+def test_objects_come_in_reading_order():
+    objects = model_objects(FRAME.targets, FRAME.size, SIZE)
+    assert [o.truth.id for o in objects] == [1, 2, 4]
+    assert [o.cell for o in objects] == sorted(o.cell for o in objects)
+
+
+@pytest.mark.parametrize(('text', 'found'), [
+    ('find the small red cube', [1]),
+    ('segment all balls', [2]),
+    ('how many cones are there?', [4]),
+    ('where is the green bowl?', []),  # absent
+])
+def test_the_response_says_what_matches(text, found):
+    key = answer_key(text, FRAME)
+    assert key is not None
+    parsed = parse_answer(response(key, FRAME, SIZE))
+    boxes = {o.truth.id: o.box for o in model_objects(FRAME.targets, FRAME.size, SIZE)}
+    assert [o.box for o in parsed.objects] == [tuple(map(float, boxes[i])) for i in found]
+    assert parsed.outcome is (ParseOutcome.OBJECTS if found else ParseOutcome.EMPTY)
+    assert parsed.reasoning.startswith('On the table: small red cube at r1c0; large blue ball')
+    assert 'mug' not in parsed.reasoning
+
+
+def test_an_answer_to_a_question_is_its_text():
+    key = answer_key('what colour is the ball?', FRAME)
+    assert key is not None and key.task is Task.VQA
+    assert parse_answer(response(key, FRAME, SIZE)).answer_text == 'blue'
+
+
+def test_a_relation_names_the_place_of_its_anchor():
+    key = answer_key('find the cube left of the ball', FRAME)
+    assert key is not None and key.anchor_ids == (2,)
+    reasoning = parse_answer(response(key, FRAME, SIZE)).reasoning
+    assert re.search(r'Reason: .* at r1c4', reasoning)
+
+
+def test_every_generated_response_parses_to_its_targets():
+    rng = np.random.default_rng(5)
+    for instruction in generate_many(FRAME, rng, 60, 'train'):
+        parsed = parse_answer(response(instruction, FRAME, SIZE))
+        if instruction.task is not Task.VQA:
+            assert len(parsed.objects) == len(instruction.target_ids)
+        else:
+            assert parsed.answer_text == instruction.answer
+
+
+def test_no_space_after_the_commas_inside_a_number_list():
+    objects = model_objects(FRAME.targets[:2], FRAME.size, SIZE)
+    assert re.fullmatch(
+        r'\[\{"bbox_2d": \[\d+,\d+,\d+,\d+\], "point_2d": \[\d+,\d+\]\}, '
+        r'\{"bbox_2d": \[\d+,\d+,\d+,\d+\], "point_2d": \[\d+,\d+\]\}\]', answer_list(objects))
