@@ -126,7 +126,8 @@ ensure_packages() {
   mapfile -t files < <(requirement_files)
   stamp="$VENV $OPT_ROS $(hash_files "${files[@]}" "$ROOT/scripts/fix_wheel_paths.py")"
   [[ ! -x $VENV/bin/python || $(cat "$VENV/vr_ros.stamp" 2>/dev/null) != "$stamp" ]] || return 0
-  [[ -x $VENV/bin/python ]] || make_venv
+  # Without activate, an earlier run was interrupted: making it again completes it and removes nothing.
+  [[ -x $VENV/bin/python && -f $VENV/bin/activate ]] || make_venv
   require_own_venv
   install_packages
   printf '%s\n' "$stamp" >"$VENV/vr_ros.stamp"
