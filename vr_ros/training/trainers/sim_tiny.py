@@ -18,6 +18,7 @@ from vr_ros.training import sim_targets
 from vr_ros.training.trainers.sim_batches import BatchMaker
 from vr_ros.training.trainers.sim_frames import BankSpec, FrameBank, render_bank
 from vr_ros.training.trainers.sim_model import Architecture, build_model
+from vr_ros.training.trainers.sim_segmenter import train_segmenter
 from vr_ros.training.trainers.sim_reasoner import ReasonerTrainer, Schedule
 from vr_ros.training.trainers.sim_tokenizer import build_tokenizer, place_tokens
 
@@ -93,9 +94,9 @@ def export_reasoner(trainer: ReasonerTrainer, directory: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run one step of the recipe."""
     parser = argparse.ArgumentParser(prog='run train sim_tiny', description=__doc__)
-    parser.add_argument('step', choices=('frames', 'reasoner', 'export', 'segmenter'))
+    parser.add_argument('step', choices=('frames', 'reasoner', 'export', 'masks', 'segmenter'))
     parser.add_argument('--out', type=Path, default=Path('runs/sim_tiny'))
-    parser.add_argument('--scenes', type=int, default=8000)
+    parser.add_argument('--scenes', type=int, default=4000)
     parser.add_argument('--first-seed', type=int, default=0)
     parser.add_argument('--views', type=int, default=3)
     parser.add_argument('--processes', type=int, default=2)
@@ -103,23 +104,33 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--joint-minutes', type=float, default=Schedule.joint_minutes)
     parser.add_argument('--batch', type=int, default=Schedule.batch)
     parser.add_argument('--rate', type=float, default=Schedule.learning_rate)
-    parser.add_argument('--weights', type=Path, default=Path('weights/sim_tiny/reasoner'))
+    parser.add_argument('--minutes', type=float, default=25.0, help='of the segmenter')
+    parser.add_argument('--weights', type=Path, default=Path('weights/sim_tiny'))
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     card = load_card('sim_tiny')
-    frames = options.out / 'frames'
+    frames, masks = options.out / 'frames', options.out / 'masks'
     if options.step == 'frames':
         size = card.reasoner.image(Task.DETECTION).size
-        spec = BankSpec(options.scenes, options.first_seed, options.views, size)
-        for path in render_bank(spec, frames, options.processes):
-            log.info('%s', path.name)
+        return _render(BankSpec(options.scenes, options.first_seed, options.views, size), frames, options)
+    if options.step == 'masks':
+        spec = BankSpec(options.scenes, options.first_seed, options.views, SEGMENTER_SIZE, keep_masks=True)
+        return _render(spec, masks, options)
+    if options.step == 'segmenter':
+        train_segmenter(FrameBank(masks), options.out / 'segmenter', minutes=options.minutes)
         return 0
     schedule = Schedule(options.warm_minutes, options.joint_minutes, options.batch, options.rate)
     if options.step == 'export':
         schedule = Schedule(0, 0)
     trainer = train_reasoner(card, frames, options.out / 'reasoner', schedule)
     if options.step == 'export':
-        export_reasoner(trainer, options.weights)
+        export_reasoner(trainer, options.weights / 'reasoner')
+    return 0
+
+
+def _render(spec: BankSpec, directory: Path, options: argparse.Namespace) -> int:
+    for path in render_bank(spec, directory, options.processes):
+        log.info('%s', path.name)
     return 0
 
 

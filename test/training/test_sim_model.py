@@ -1,0 +1,110 @@
+"""The embedded reasoner: its shortcuts in training must not change what it computes."""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'sim'))
+from factories import make_frame, make_object  # noqa: E402
+
+from vr_ros.core.types import Size  # noqa: E402
+from vr_ros.sim.truth import COLOURS, KINDS, SIZES  # noqa: E402
+from vr_ros.training.sim_targets import model_objects  # noqa: E402
+from vr_ros.training.trainers.sim_model import (  # noqa: E402
+    Architecture,
+    DenseHead,
+    LayerTap,
+    build_model,
+    dense_targets,
+    equal_images,
+)
+from vr_ros.training.trainers.sim_tokenizer import build_tokenizer, place_tokens  # noqa: E402
+
+SIZE = Size(84, 84)
+SMALL = Architecture(hidden=32, layers=3, intermediate=48, vision_hidden=32, vision_depth=2, vision_intermediate=48)
+
+
+@pytest.fixture(scope='module')
+def tokenizer():
+    return build_tokenizer(['find the cube'], [], place_tokens(3, 3), vocab_size=300)
+
+
+@pytest.fixture(scope='module')
+def model(tokenizer):
+    torch.manual_seed(0)
+    return build_model(SMALL, tokenizer, SIZE).eval()
+
+
+def test_images_attended_together_are_as_if_apart(model):
+    patches = torch.randn(4 * 36, 1176)
+    grid = torch.tensor([[1, 6, 6]]).repeat(4, 1)
+    with torch.inference_mode():
+        apart = model.model.visual(patches, grid).pooler_output
+        with equal_images():
+            together = model.model.visual(patches, grid).pooler_output
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-4)
+
+
+def test_the_patch_is_undone_after_an_error(model):
+    from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
+
+    before = qwen.Qwen2_5_VLVisionAttention.forward
+    with pytest.raises(RuntimeError), equal_images():
+        raise RuntimeError
+    assert qwen.Qwen2_5_VLVisionAttention.forward is before
+
+
+def test_columns_turn_image_tokens_apart(model):
+    """With the usual rope base the slow frequencies of the column axis would be almost still."""
+    rotary = model.model.language_model.rotary_emb
+    x = torch.zeros(1, 1, 32)
+    left, right = (
+        rotary(x, torch.tensor([0, 0, column]).view(3, 1, 1))[1] for column in (0, 2)
+    )
+    assert (left - right).abs().max() > 0.2
+
+
+FRAME = make_frame(
+    make_object(1, 'small red cube', 100, 100),
+    make_object(2, 'large blue ball', 500, 120, extent=80, distance_m=1.2),
+    make_object(3, 'medium black mug', 510, 110, distance_m=0.8),  # same cell, nearer
+)
+
+
+def test_dense_targets_hold_the_nearer_object_of_a_cell():
+    objects = model_objects(FRAME.targets, FRAME.size, SIZE)
+    targets = dense_targets([objects], SIZE)
+    assert targets.present[0].tolist() == [1, 0, 1, 0, 0, 0, 0, 0, 0]
+    kind, colour, size = targets.classes[0, 2].tolist()
+    assert (SIZES[size], COLOURS[colour], KINDS[kind]) == ('medium', 'black', 'mug')
+    written = ''.join('' if d == 10 else str(d) for d in targets.digits[0, 2, :3].tolist())
+    assert written == str(next(o for o in objects if o.truth.id == 3).box[0])
+
+
+def test_the_dense_head_learns_one_frame():
+    torch.manual_seed(0)
+    targets = dense_targets([model_objects(FRAME.targets, FRAME.size, SIZE)], SIZE)
+    tokens, head = torch.randn(1, 9, 16), DenseHead(16)
+    optimizer = torch.optim.Adam(head.parameters(), 0.05)
+    first = None
+    for _ in range(60):
+        loss, parts = head.loss(tokens, targets)
+        first = first if first is not None else loss.item()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1 * first
+    assert set(parts) == {'present', 'geometry', 'kind', 'colour', 'size', 'digits'}
+
+
+def test_the_tap_gives_the_image_tokens_of_its_layer(model):
+    tap = LayerTap(model, 2)
+    embeddings = torch.randn(2, 5, 32)
+    is_image = torch.tensor([[0, 1, 1, 0, 0], [0, 0, 1, 1, 0]], dtype=torch.bool)
+    with torch.inference_mode():
+        states = model.model.language_model(inputs_embeds=embeddings, output_hidden_states=True).hidden_states
+    torch.testing.assert_close(tap.image_tokens(is_image), torch.stack([states[2][0, 1:3], states[2][1, 2:4]]))
+    tap.close()
