@@ -10,6 +10,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 
@@ -125,6 +126,10 @@ def _helper(argument: str, emit: EventSink) -> None:
     helper.wait()
 
 
+def _straggle(argument: str, emit: EventSink) -> None:
+    threading.Timer(0.05, emit, [TextEvent('too late')]).start()
+
+
 NAN = float('nan')
 
 FAULTS: dict[str, Callable[[str, EventSink], None]] = {
@@ -139,6 +144,7 @@ FAULTS: dict[str, Callable[[str, EventSink], None]] = {
     'exit': lambda argument, emit: os._exit(int(argument)),
     'hang': _hang,
     'helper': _helper,
+    'straggle': _straggle,
     'nan_event': lambda argument, emit: emit(
         ObjectsEvent((Detection(0, (NAN, 0.0, 1.0, 1.0)),), masks_pending=False)),
     'wrong_event': lambda argument, emit: emit('not an event'),  # type: ignore[arg-type]

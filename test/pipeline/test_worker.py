@@ -320,6 +320,7 @@ talk = Talk(WorkerOptions(backend=BACKEND))
 talk.load()
 talk.ask(1, 'hang with the interpreter lock', bytes.fromhex({frame!r}))
 talk.hear_until(protocol.Text)
+time.sleep(0.5)  # now it has the lock, and no thread of it can see the socket close
 print(talk.process.pid, flush=True)
 time.sleep(1000)
 """

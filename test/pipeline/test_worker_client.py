@@ -56,6 +56,15 @@ def test_events_come_in_order_from_one_thread(start_client: Start, frame: Frame)
     assert len(log.threads) == 1 and threading.get_ident() not in log.threads
 
 
+def test_nothing_follows_a_result(start_client: Start, frame: Frame) -> None:
+    client, log = start_client()
+    log.wait(protocol.Ready)
+    client.perceive(1, 'straggle', frame())
+    client.perceive(2, 'words 20', frame())
+    log.wait(Result, 2)
+    assert [type(event).__name__ for event in log.of(1)][-1] == 'Result'
+
+
 def test_frames_of_every_size_arrive(start_client: Start, frame: Frame) -> None:
     client, log = start_client()
     log.wait(protocol.Ready)

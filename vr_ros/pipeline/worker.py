@@ -209,7 +209,7 @@ class Worker:
 def decode_frame(job: Job) -> np.ndarray:
     """Decode the frame of a job.
 
-    :return: (H, W, 3) uint8 RGB, not in shared memory.
+    :return: (H, W, 3) uint8 RGB, in memory of its own.
     :raises PerceptionError: the frame cannot be decoded, or its slot was used again meanwhile.
     """
     from vr_ros.pipeline.decode import decode_compressed, decode_image
@@ -225,8 +225,6 @@ def decode_frame(job: Job) -> np.ndarray:
         if not job.ring.still_valid(job.request.frame):
             raise overwritten from None
         raise
-    if not image.flags.writeable or np.may_share_memory(image, np.frombuffer(view, np.uint8)):
-        image = image.copy()
     if not job.ring.still_valid(job.request.frame):
         raise overwritten
     return image
