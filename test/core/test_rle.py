@@ -15,6 +15,7 @@ from vr_ros.core.rle import (
     rle_box,
     rle_intersection,
     rle_iou,
+    rle_iou_matrix,
     rle_to_mask,
     rle_union,
     validate_rle,
@@ -155,6 +156,18 @@ def test_union_of_many_overlapping_and_touching_masks() -> None:
     masks.append(np.zeros_like(masks[0]))
     assert rle_union([mask_to_rle(m) for m in masks]) == mask_to_rle(np.any(masks, axis=0))
     assert rle_union([mask_to_rle(masks[0])] * 3) == mask_to_rle(masks[0])
+
+
+def test_iou_matrix_agrees_with_coco() -> None:
+    size = Size(40, 30)
+    masks = [disc(size, x, y, 6) for x, y in ((5, 5), (8, 9), (10, 20), (32, 15), (39, 29))]
+    masks.append(np.zeros_like(masks[0]))
+    encoded = [mask_to_rle(mask) for mask in masks]
+    reference = [coco.encode(np.asfortranarray(mask, np.uint8)) for mask in masks]
+    expected = coco.iou(reference, reference[:4], [False] * 4)
+    assert 0 < expected[0, 1] < 1 and expected[0, 3] == 0
+    np.testing.assert_allclose(rle_iou_matrix(encoded, encoded[:4]), expected)
+    assert rle_iou_matrix([], encoded).shape == (0, 6)
 
 
 def test_runs_of_length_zero_are_read_though_never_written() -> None:

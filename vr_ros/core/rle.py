@@ -99,18 +99,7 @@ def rle_intersection(a: Mask, b: Mask) -> int:
     :raises ValueError: if the masks are of different sizes.
     """
     _check_same_size((a, b))
-    a_starts, a_ends = _set_runs(a)
-    b_starts, b_ends = _set_runs(b)
-    if not a_starts.size or not b_starts.size:
-        return 0
-    before = np.concatenate(([0], np.cumsum(a_ends - a_starts)))
-
-    def set_before(positions: np.ndarray) -> np.ndarray:
-        run = np.searchsorted(a_starts, positions, side='right')
-        unfinished = np.maximum(a_ends[run - 1] - positions, 0)
-        return before[run] - np.where(run > 0, unfinished, 0)
-
-    return int((set_before(b_ends) - set_before(b_starts)).sum())
+    return _count_common(_set_runs(a), _set_runs(b))
 
 
 def rle_iou(a: Mask, b: Mask) -> float:
@@ -119,9 +108,26 @@ def rle_iou(a: Mask, b: Mask) -> float:
     :return: 0 to 1; 0 if both are empty, as in COCO's mask API.
     :raises ValueError: if the masks are of different sizes.
     """
-    intersection = rle_intersection(a, b)
-    union = rle_area(a) + rle_area(b) - intersection
-    return intersection / union if union else 0.0
+    return float(rle_iou_matrix((a,), (b,))[0, 0])
+
+
+def rle_iou_matrix(a: Sequence[Mask], b: Sequence[Mask]) -> np.ndarray:
+    """Divide intersection by union for every pair of masks, without decoding them.
+
+    :return: (len(a), len(b)) float64, 0 to 1; 0 where both are empty, as in COCO's mask API.
+    :raises ValueError: if the masks are of different sizes.
+    """
+    _check_same_size((*a, *b))
+    a_runs, b_runs = [_set_runs(mask) for mask in a], [_set_runs(mask) for mask in b]
+    areas = [[int((ends - starts).sum()) for starts, ends in runs] for runs in (a_runs, b_runs)]
+    matrix = np.zeros((len(a), len(b)))
+    for row, a_run in enumerate(a_runs):
+        for column, b_run in enumerate(b_runs):
+            common = _count_common(a_run, b_run)
+            if common:
+                union = areas[0][row] + areas[1][column] - common
+                matrix[row, column] = common / union
+    return matrix
 
 
 def rle_union(masks: Sequence[Mask]) -> Mask:
@@ -209,3 +215,21 @@ def _set_runs(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
     starts, ends = edges[0:-1:2], edges[1::2]
     filled = ends > starts
     return starts[filled], ends[filled]
+
+
+def _count_common(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> int:
+    """Count the pixels that lie in runs of both masks, each given by starts and ends."""
+    (a_starts, a_ends), (b_starts, b_ends) = a, b
+    if not a_starts.size or not b_starts.size:
+        return 0
+    # Most pairs of objects share no column.
+    if a_ends[-1] <= b_starts[0] or b_ends[-1] <= a_starts[0]:
+        return 0
+    before = np.concatenate(([0], np.cumsum(a_ends - a_starts)))
+
+    def set_before(positions: np.ndarray) -> np.ndarray:
+        run = np.searchsorted(a_starts, positions, side='right')
+        unfinished = np.maximum(a_ends[run - 1] - positions, 0)
+        return before[run] - np.where(run > 0, unfinished, 0)
+
+    return int((set_before(b_ends) - set_before(b_starts)).sum())
