@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from live import FAULT_BACKEND, Graph, python
+from live import FAULT_BACKEND, Graph
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Graph]]:
         raise TimeoutError('the test hangs')
 
     monkeypatch.setenv('VR_ROS_WORKER_BACKEND', FAULT_BACKEND)
-    monkeypatch.setenv('VR_ROS_PYTHON', python())
+    monkeypatch.setenv('VR_ROS_PYTHON', sys.executable)
     before = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(110)
     graphs: list[Graph] = []

@@ -1,7 +1,6 @@
 """A perception node on the live graph, a real worker process behind it, and a robot around it."""
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -161,10 +160,6 @@ def image(picture: np.ndarray, encoding: str = 'rgb8', frame_id: str = 'camera_o
     message.header.frame_id = frame_id
     message.data.frombytes(picture.tobytes() if data is None else data)
     return message
-
-
-def python() -> str:
-    return sys.executable
 
 
 PICTURE = np.random.default_rng(7).integers(0, 256, (24, 32, 3), np.uint8)

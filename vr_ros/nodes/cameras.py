@@ -5,11 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from vr_ros.core.cdr import CdrHeader, parse_header, parse_image
+from vr_ros.core.cdr import CdrHeader, parse_compressed_image, parse_header, parse_image
 from vr_ros.core.types import PerceptionError, Size, Stamp, Status
 from vr_ros.nodes.parameter_spec import ParameterError
+from vr_ros.pipeline.image_header import read_image_header
 from vr_ros.pipeline.protocol import FrameKind
 
+_NO_SIZE = Size(0, 0)
 # Last parts of topic names that say what is published, not who publishes.
 _NOT_A_NAME = ('image', 'color', 'colour', 'rgb', 'compressed', 'rect')
 
@@ -39,14 +41,15 @@ class Frame:
 
     @cached_property
     def size(self) -> Size:
-        """Size of the image where that is known without decoding it, else 0 x 0."""
-        if self.kind is not FrameKind.IMAGE:
-            return Size(0, 0)
+        """Size that the image says it has, read without decoding; 0 x 0 if it is not readable."""
         try:
-            image = parse_image(self.cdr)
+            if self.kind is FrameKind.IMAGE:
+                image = parse_image(self.cdr)
+                return Size(image.width, image.height)
+            picture = read_image_header(bytes(parse_compressed_image(self.cdr).data))
         except PerceptionError:
-            return Size(0, 0)
-        return Size(image.width, image.height)
+            return _NO_SIZE
+        return _NO_SIZE if picture is None else picture.size
 
     def check_size(self, max_pixels: int) -> None:
         """:raises PerceptionError: IMAGE_TOO_LARGE, it has more pixels than that; 0: no limit."""

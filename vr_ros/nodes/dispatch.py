@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from vr_ros.core.types import Instruction, Mode, Perception, PerceptionError, Status
 from vr_ros.nodes.cameras import Camera, Frame
-from vr_ros.nodes.instruction_queue import InstructionQueue, Job, RecentIds
+from vr_ros.nodes.instruction_queue import MAX_ID_CHARS, InstructionQueue, Job, RecentIds
 from vr_ros.nodes.parameters import PerceptionParameters
 from vr_ros.nodes.readiness import check_instruction, image_problem, model_problem
 from vr_ros.nodes.reporter import Reporter
@@ -25,7 +25,7 @@ MAX_REFUSALS = 16
 # A continuous instruction that fails at once must not fail in a tight loop.
 PAUSE_AFTER_ERROR_S = 1.0
 
-
+# Refusals after which a job waits for the next worker, until its deadline.
 _NOT_THERE = (Status.MODEL_LOADING, Status.WORKER_RESTARTING)
 
 
@@ -101,7 +101,7 @@ class Dispatcher:
             return 0
         if not instruction.id:
             instruction = replace(instruction, id=str(uuid.uuid4()))
-        if not self._ids.add(instruction.id):
+        if len(instruction.id) <= MAX_ID_CHARS and not self._ids.add(instruction.id):
             self._warn(f'instruction {instruction.id:.80} was given before: ignored')
             return 0
         cameras = [''] if picture is not None else self._targets(instruction)
@@ -140,6 +140,7 @@ class Dispatcher:
             run.began_at = self._clocks.steady()
             self._report.progress(run, Stage.REASONING)
         elif isinstance(event, protocol.Text):
+            run.text += event.text
             self._report.progress(run, Stage.REASONING, text=event.text)
         elif isinstance(event, protocol.Objects | protocol.Masks):
             run.add(event.detections)
@@ -148,7 +149,8 @@ class Dispatcher:
             self._report.progress(run, stage, event.detections)
         elif isinstance(event, protocol.Result):
             self._run = None
-            self._conclude(run, event.perception)
+            if run.has_begun or event.perception.status not in _NOT_THERE:
+                self._conclude(run, event.perception)
             self.pump()
 
     def pump(self) -> None:
@@ -226,8 +228,6 @@ class Dispatcher:
     def _conclude(self, run: Run, perception: Perception) -> None:
         """Make the worker's result the instruction's."""
         job, now = run.job, self._clocks.steady()
-        if not run.has_begun and perception.status in _NOT_THERE:
-            return  # it waits for the next worker, until its deadline
         again = job.is_continuous and perception.status is not Status.BAD_INSTRUCTION
         perception = run.complete(perception, now)
         if again:
@@ -245,8 +245,9 @@ class Dispatcher:
             assert self._worker is not None
             self._run, frame = None, run.frame
             self._worker.cancel(run.request_id)
-            found = () if status.is_error else run.found
-            perception = run.complete(replace(perception, detections=found), now)
+            if not status.is_error:
+                perception = replace(perception, detections=run.found, reasoning=run.text)
+            perception = run.complete(perception, now)
         else:
             perception = without_image(perception, job, now)
         if again:

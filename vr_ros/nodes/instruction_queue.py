@@ -10,6 +10,7 @@ from typing import Any
 from vr_ros.core.types import Instruction, Mode, PerceptionError, Status
 
 REMEMBERED_IDS = 10_000
+MAX_ID_CHARS = 256
 
 
 @dataclass(eq=False)

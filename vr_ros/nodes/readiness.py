@@ -6,7 +6,7 @@ from collections.abc import Collection
 from vr_ros.core.prompt import validate_instruction
 from vr_ros.core.types import Instruction, Mode, PerceptionError, Status
 from vr_ros.nodes.cameras import Camera, Frame
-from vr_ros.nodes.instruction_queue import Job
+from vr_ros.nodes.instruction_queue import MAX_ID_CHARS, Job
 from vr_ros.pipeline.supervisor import WorkerHealth
 from vr_ros.pipeline.worker_client import WorkerState
 
@@ -25,6 +25,10 @@ def check_instruction(instruction: Instruction, cameras: Collection[str] | None)
     :raises PerceptionError: BAD_INSTRUCTION.
     """
     validate_instruction(instruction.text)
+    if len(instruction.id) > MAX_ID_CHARS:
+        raise PerceptionError(
+            Status.BAD_INSTRUCTION,
+            f'the id has {len(instruction.id)} characters: at most {MAX_ID_CHARS}')
     if instruction.deadline_s < 0:
         raise PerceptionError(Status.BAD_INSTRUCTION, 'the deadline is negative')
     if cameras is None and instruction.mode is not Mode.ONCE:

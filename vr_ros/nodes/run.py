@@ -35,6 +35,7 @@ class Run:
 
     :param image_age_ms: age of the frame then, by the node's clock.
     :param started_at, began_at: seconds of the steady clock: handed over; taken up by the worker.
+    :param text: its reasoning so far.
     """
 
     request_id: int
@@ -43,6 +44,7 @@ class Run:
     image_age_ms: float
     started_at: float
     began_at: float = math.nan
+    text: str = ''
     _found: dict[int, Detection] = field(default_factory=dict)
 
     @property

@@ -1,0 +1,50 @@
+"""Starts the perception node: ros2 launch vr_ros perception.launch.py model:=visionreasoner_7b."""
+import yaml
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+# Parameters of the node that an argument of the same name sets. Without one the file decides.
+PARAMETERS = ('model', 'device', 'worker_python', 'image_topics', 'cameras', 'image_transport')
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and the node."""
+    params_file = PathJoinSubstitution([FindPackageShare('vr_ros'), 'config', 'perception.yaml'])
+    return LaunchDescription([
+        DeclareLaunchArgument('namespace', default_value='', description='namespace of the node'),
+        DeclareLaunchArgument('use_sim_time', default_value='false', description='use /clock'),
+        DeclareLaunchArgument('params_file', default_value=params_file, description='parameters'),
+        DeclareLaunchArgument('autostart', default_value='true',
+                              description='false: leave the lifecycle to a manager'),
+        DeclareLaunchArgument('log_level', default_value='info', description='of the node'),
+        DeclareLaunchArgument('model', default_value='', description='model card, or its path'),
+        DeclareLaunchArgument('device', default_value='', description='auto, cpu, cuda, cuda:1, …'),
+        DeclareLaunchArgument('worker_python', default_value='',
+                              description='interpreter that has torch'),
+        DeclareLaunchArgument('image_topics', default_value='',
+                              description="a topic, or a list: '[front/image, wrist/image]'"),
+        DeclareLaunchArgument('cameras', default_value='',
+                              description="a name, or a list: '[front, wrist]'"),
+        DeclareLaunchArgument('image_transport', default_value='',
+                              description='raw or compressed'),
+        OpaqueFunction(function=perception_node),
+    ])
+
+
+def perception_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Make the node, with those parameters only that were given as arguments."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
+    parameters = {name: value for name, value in given.items() if value}
+    for name in {'image_topics', 'cameras'} & parameters.keys():
+        value = yaml.safe_load(parameters[name])
+        parameters[name] = value if isinstance(value, list) else [value]
+    for name in ('use_sim_time', 'autostart'):
+        parameters[name] = LaunchConfiguration(name).perform(context).lower() in ('true', '1')
+    return [Node(
+        package='vr_ros', executable='perception_node', name='perception', output='screen',
+        namespace=LaunchConfiguration('namespace'),
+        parameters=[LaunchConfiguration('params_file'), parameters],
+        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')])]
