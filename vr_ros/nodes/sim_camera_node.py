@@ -51,7 +51,8 @@ class SimCameraParameters:
     seed: int = parameter(
         1_000_000, 'scene; the same seed shows the same scene. Training never saw those from '
         '1000000 on', low=0, high=_HIGHEST_SEED)
-    objects: int = parameter(0, 'number of objects; 0: drawn from the seed, 1 to 10', low=0, high=12)
+    objects: int = parameter(
+        0, 'number of objects; 0: drawn from the seed, 1 to 10', low=0, high=12)
     orbit: float = parameter(
         0.0, 'speed of the camera around the table; 0: it stands still', unit='deg/s', low=-90.0,
         high=90.0)
@@ -89,7 +90,6 @@ class SimCameraNode(Node):
         try:
             self._photo = self._studio.photograph(self._view()).result()
         except RuntimeError:
-            self._studio.close()
             self.destroy_node()
             raise
         self._make_publishers()
@@ -98,14 +98,14 @@ class SimCameraNode(Node):
                                 safely(self, self._on_instruction), qos.command())
         qos.create_subscription(self, DetectionArray, 'detections',
                                 safely(self, self._on_result), qos.command())
-        self._clockwork = self.create_timer(1.0 / values.rate, safely(self, self._tick))
+        self.create_timer(1.0 / values.rate, safely(self, self._tick))
         self.get_logger().info(
             f'Scene {values.seed}: {len(self._photo.frame.truth.targets)} objects in sight')
 
-    def close(self) -> None:
-        """Take no more pictures, and end the rendering thread."""
-        self._clockwork.cancel()
+    def destroy_node(self) -> None:
+        """End the rendering thread, then the node."""
         self._studio.close()
+        super().destroy_node()
 
     def _make_publishers(self) -> None:
         self._image = qos.create_publisher(self, Image, 'image', _camera())
@@ -199,4 +199,4 @@ def _camera() -> QoSProfile:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node as a program."""
-    return run_node(SimCameraNode, SimCameraNode.close, arguments)
+    return run_node(SimCameraNode, lambda _: None, arguments)
