@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import faulthandler
+import importlib
 import logging
 import os
 import queue
@@ -39,6 +40,9 @@ from vr_ros.pipeline.worker_errors import (
 )
 from vr_ros.pipeline.worker_health import heartbeat
 from vr_ros.pipeline.worker_jobs import Job, Jobs
+
+# Not imported with this module: it needs OpenCV, and the node is to hear of loading at once.
+DECODE = 'vr_ros.pipeline.decode'
 
 EXIT_OK = 0
 EXIT_USAGE = 2
@@ -133,12 +137,14 @@ class Worker:
     def _load(self, message: protocol.Load) -> int:
         self._send(protocol.Loading('importing the back-end', float('nan')))
         try:
+            importlib.import_module(DECODE)  # here, so that the first answer does not wait for it
             factory = make_backend(self._backend_spec)
             self._send(protocol.Loading(f'loading {message.card}', float('nan')))
             self._backend = factory(message.card, **message.options)
             self._send(protocol.Ready(str(self._backend.model_id), {'pid': os.getpid()}))
         except Exception as error:
-            _log.exception('cannot load %s', message.card)
+            _log.error('cannot load %s: %s', message.card, one_line(error),
+                       exc_info=not isinstance(error, PerceptionError))
             status = status_of(error)
             if status is Status.MODEL_ERROR:
                 status = Status.MODEL_UNAVAILABLE
@@ -212,15 +218,16 @@ def decode_frame(job: Job) -> np.ndarray:
     :return: (H, W, 3) uint8 RGB, in memory of its own.
     :raises PerceptionError: the frame cannot be decoded, or its slot was used again meanwhile.
     """
-    from vr_ros.pipeline.decode import decode_compressed, decode_image
+    decoders = importlib.import_module(DECODE)
     overwritten = PerceptionError(
         Status.STALE_IMAGE, 'newer frames took the place of the frame before it was read')
     view = None if job.ring is None else job.ring.view(job.request.frame)
     if job.ring is None or view is None:
         raise overwritten
-    decode = decode_image if job.request.kind is FrameKind.IMAGE else decode_compressed
+    decode = (decoders.decode_image if job.request.kind is FrameKind.IMAGE
+              else decoders.decode_compressed)
     try:
-        image = decode(view)
+        image: np.ndarray = decode(view)
     except PerceptionError:
         if not job.ring.still_valid(job.request.frame):
             raise overwritten from None
