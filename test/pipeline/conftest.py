@@ -19,7 +19,7 @@ from vr_ros.pipeline.worker_client import WorkerClient
 from vr_ros.pipeline.worker_process import WorkerOptions
 
 FAULTS = WorkerOptions(backend=f'{Path(__file__).with_name("fault_backend.py")}:make')
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def deadline() -> Iterator[None]:
         raise TimeoutError('the test hangs')
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(90)
+    signal.alarm(240)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
