@@ -13,10 +13,11 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image
 
 from vr_ros.action import Perceive
-from vr_ros.msg import Answer, Count, DetectionArray, Instruction, MaskArray
+from vr_ros.msg import Answer, Count, DetectionArray, Instruction
 from vr_ros.nodes import qos
 from vr_ros.nodes.perception_node import PerceptionNode
 from vr_ros.srv import PerceiveImage
@@ -99,9 +100,9 @@ class Robot:
 
     def answer(self, instruction_id: str, number: int = 0) -> Any:
         """Wait for a result, and for it on all three topics."""
-        return self.until(lambda: all(
-            len(self.answers(instruction_id, topic)) > number for topic in RESULTS) and self.answers(
-                instruction_id)[number])
+        self.until(lambda: all(
+            len(self.answers(instruction_id, topic)) > number for topic in RESULTS))
+        return self.answers(instruction_id)[number]
 
     def ask(self, text: str, **fields: Any) -> Any:
         """Publish an instruction and wait for its first result."""
@@ -160,6 +161,11 @@ def image(picture: np.ndarray, encoding: str = 'rgb8', frame_id: str = 'camera_o
     message.header.frame_id = frame_id
     message.data.frombytes(picture.tobytes() if data is None else data)
     return message
+
+
+def same(first: Any, second: Any) -> bool:
+    """Tell whether two messages are the same to the byte; NaN is then equal to itself."""
+    return bool(serialize_message(first) == serialize_message(second))
 
 
 PICTURE = np.random.default_rng(7).integers(0, 256, (24, 32, 3), np.uint8)

@@ -12,6 +12,7 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
 from rclpy.task import Future
 
@@ -35,6 +36,8 @@ from vr_ros.pipeline.protocol import FrameKind
 
 # How long the action server keeps a result for a client that has not asked for it yet.
 RESULT_TIMEOUT_S = 60
+# Feedback comes in bursts, and none of it should be lost.
+FEEDBACK_DEPTH = 100
 
 
 class PerceiveRequests:
@@ -54,7 +57,8 @@ class PerceiveRequests:
         self._group = ReentrantCallbackGroup()
         self._server = ActionServer(
             node, Perceive, '~/perceive', self._on_goal, cancel_callback=self._on_cancel,
-            callback_group=self._group, result_timeout=RESULT_TIMEOUT_S)
+            callback_group=self._group, result_timeout=RESULT_TIMEOUT_S,
+            feedback_pub_qos_profile=QoSProfile(depth=FEEDBACK_DEPTH))
         self._service = node.create_service(
             PerceiveImage, '~/perceive_image', self._on_picture, callback_group=self._group)
 

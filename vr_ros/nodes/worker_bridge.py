@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rclpy.node import Node
 
 from vr_ros.nodes.parameters import PerceptionParameters
 from vr_ros.nodes.safely import safely
-from vr_ros.pipeline.protocol import FromWorker, Heartbeat
+from vr_ros.pipeline.protocol import FromWorker, Heartbeat, Text
 from vr_ros.pipeline.supervisor import SupervisionPolicy, WorkerHealth, WorkerSupervisor
 from vr_ros.pipeline.worker_client import WorkerState
 from vr_ros.pipeline.worker_process import WorkerOptions
@@ -52,8 +52,8 @@ class WorkerBridge:
         return self._supervisor
 
     def _drain(self) -> None:
-        while self._arrived:
-            item = self._arrived.popleft()
+        items = [self._arrived.popleft() for _ in range(len(self._arrived))]
+        for item in join_texts(items):
             if isinstance(item, WorkerHealth):
                 self._on_health(item)
             else:
@@ -71,6 +71,19 @@ class WorkerBridge:
         if not isinstance(item, Heartbeat):
             self._arrived.append(item)
             self._guard.trigger()
+
+
+def join_texts(items: Iterable[FromWorker | WorkerHealth]) -> list[FromWorker | WorkerHealth]:
+    """Make one Text of those that follow each other: after a pause it is one message, not fifty."""
+    joined: list[FromWorker | WorkerHealth] = []
+    for item in items:
+        last = joined[-1] if joined else None
+        if (isinstance(item, Text) and isinstance(last, Text)
+                and item.request_id == last.request_id):
+            joined[-1] = Text(item.request_id, last.text + item.text)
+        else:
+            joined.append(item)
+    return joined
 
 
 def default_worker_python() -> str:
