@@ -86,6 +86,11 @@ class _NoPositions(torch.nn.Module):
         return torch.zeros(1, 1, 1, 1, device=device, dtype=dtype)
 
 
+def drop_video_positions(model: Sam2Model) -> None:
+    """Save the time that the neck's position encodings take: masks of single images need none."""
+    model.vision_encoder.neck.position_encoding = _NoPositions()
+
+
 class Sam2Segmenter:
     """A SAM 2 or SAM 2.1 checkpoint in the layout of transformers, of any size.
 
@@ -107,7 +112,7 @@ class Sam2Segmenter:
         self.dtype = dtype
         self.image_size = image_size
         model = _load(directory, image_size)
-        model.vision_encoder.neck.position_encoding = _NoPositions()
+        drop_video_positions(model)
         with torch.inference_mode():
             self._positions = model.get_image_wide_positional_embeddings().to(self.device, dtype)
         model.vision_encoder.to(dtype)
