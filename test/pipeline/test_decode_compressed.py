@@ -144,9 +144,24 @@ def test_a_thumbnail_does_not_hide_that_a_picture_is_cut_off() -> None:
     exif[0x9286] = jpeg()      # a whole JPEG picture with its own end, in a comment
     content = jpeg(exif=exif)
     decode_compressed(view(content))
-    with pytest.raises(PerceptionError) as caught:
-        decode_compressed(view(content[:-2]))
-    assert caught.value.status is Status.BAD_IMAGE
+    with pytest.raises(PerceptionError, match='cut off'):
+        read_image_header(content[:-2])
+
+
+@pytest.mark.parametrize('length', [8, 30, 60, len(png()) - 8])
+def test_png_headers_are_not_trusted_without_the_end(length: int) -> None:
+    with pytest.raises(PerceptionError, match='cut off'):
+        read_image_header(png()[:length])
+
+
+def test_tables_in_front_of_the_frame_are_not_taken_for_it() -> None:
+    content = jpeg()
+    frame, tables = content.index(b'\xff\xc0'), content.index(b'\xff\xc4')
+    scan = content.index(b'\xff\xda')
+    assert frame < tables < scan
+    moved = content[:frame] + content[tables:scan] + content[frame:tables] + content[scan:]
+    np.testing.assert_array_equal(
+        decode_compressed(view(moved)), decode_compressed(view(content)))
 
 
 def claiming_png(width: int, height: int) -> bytes:
