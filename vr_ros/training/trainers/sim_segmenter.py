@@ -26,6 +26,7 @@ from vr_ros.training.trainers.sim_segmenter_model import (
     Architecture,
     build_segmenter,
     segmentation_loss,
+    set_image_size,
 )
 
 CHECKPOINT = 'checkpoint.pt'
@@ -46,11 +47,15 @@ class SegmenterTrainer:
         self.recipe = recipe or Recipe()
         self.out_dir, self.minutes, self.device = out_dir, minutes, torch.device(device)
         self.prompts = PromptMaker(frames, self.recipe)
-        self.model = build_segmenter(architecture or Architecture(), self.recipe.seed).to(device)
+        self.architecture = architecture or Architecture()
+        self.model = build_segmenter(self.architecture, self.recipe.seed).to(device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), weight_decay=self.recipe.weight_decay
         )
         self.rng = np.random.default_rng(self.recipe.seed)
+        self.autocast = self.recipe.autocast
+        if self.autocast is None:
+            self.autocast = fast_bfloat16(self.device)
         self.step_count = 0
         self.spent_minutes = 0.0
         out_dir.mkdir(parents=True, exist_ok=True)
@@ -68,11 +73,12 @@ class SegmenterTrainer:
         :raises FloatingPointError: when the loss is no longer a number.
         """
         started = time.perf_counter()
-        batch = self.prompts.draw(self.rng)
+        shrink = 2 if self.spent_minutes < self.recipe.small_share * self.minutes else 1
+        batch = self.prompts.draw(self.rng, shrink=shrink)
         self.model.train()
         for group in self.optimizer.param_groups:
             group['lr'] = self.learning_rate()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.autocast):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             logits, scores = run_model(self.model, batch, self.device)
         masks = batch.masks.flatten(0, 1).to(self.device)
         loss, parts = segmentation_loss(logits.float(), scores.float(), masks)
@@ -91,7 +97,7 @@ class SegmenterTrainer:
         state = {
             'model': self.model.state_dict(), 'optimizer': self.optimizer.state_dict(),
             'rng': json.dumps(self.rng.bit_generator.state), 'step_count': self.step_count,
-            'spent_minutes': self.spent_minutes,
+            'spent_minutes': self.spent_minutes, 'architecture': str(self.architecture),
         }
         temporary = self.out_dir / (CHECKPOINT + '.tmp')
         torch.save(state, temporary)
@@ -101,11 +107,14 @@ class SegmenterTrainer:
         """Continue from the checkpoint.
 
         :return: whether there was one.
+        :raises ValueError: when it is of another architecture.
         """
         path = self.out_dir / CHECKPOINT
         if not path.is_file():
             return False
         state = torch.load(path, map_location=self.device, weights_only=True)
+        if state['architecture'] != str(self.architecture):
+            raise ValueError(f'{path} is of {state["architecture"]}: remove it to start anew')
         self.model.load_state_dict(state['model'])
         self.optimizer.load_state_dict(state['optimizer'])
         self.rng.bit_generator.state = json.loads(state['rng'])
@@ -122,11 +131,19 @@ class SegmenterTrainer:
             file.write(json.dumps(line) + '\n')
 
 
+def fast_bfloat16(device: torch.device) -> bool:
+    """:return: whether the device multiplies bfloat16 faster than float32."""
+    if device.type == 'cpu':
+        return getattr(torch.cpu, '_is_avx512_bf16_supported', lambda: False)()
+    return device.type == 'cuda' and torch.cuda.is_bf16_supported()
+
+
 def run_model(
     model: Sam2Model, batch: PromptBatch, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """:return: (B * K, 3, h, w) logits and (B * K, 3) estimated IoU."""
     points = None if batch.points is None else batch.points.to(device)
+    set_image_size(model, batch.pixels.shape[-1])
     output = model(
         pixel_values=batch.pixels.to(device), input_boxes=batch.boxes.to(device),
         input_points=points, multimask_output=True,

@@ -9,7 +9,7 @@ import torch
 
 from vr_ros.models.segmenter import MEAN, STD
 
-MIN_AREA_PX = 10  # smaller objects are not asked for
+MIN_AREA_PX = 16  # smaller objects are not asked for
 
 
 class Frames(Protocol):
@@ -33,7 +33,8 @@ class Recipe:
     :param prompts: objects asked for per image and step.
     :param box_only: share of steps without points.
     :param box_jitter: largest standard deviation of a box edge, as a share of the box's size.
-    :param autocast: compute in bfloat16 where torch thinks it safe.
+    :param small_share: share of the run on images of half the size: a quarter of the cost each.
+    :param autocast: compute in bfloat16 where torch thinks it safe; None: where it is faster.
     """
 
     batch: int = 8
@@ -46,7 +47,8 @@ class Recipe:
     box_jitter: float = 0.12
     checkpoint_minutes: float = 3.0
     log_steps: int = 25
-    autocast: bool = False
+    small_share: float = 0.6
+    autocast: bool | None = None
     seed: int = 0
 
 
@@ -65,9 +67,19 @@ class PromptBatch:
     points: torch.Tensor | None
 
 
-def objects_in(labels: np.ndarray) -> np.ndarray:
+def objects_in(labels: np.ndarray, shrink: int = 1) -> np.ndarray:
     """:return: the numbers of the objects that are large enough to be asked for."""
-    return np.flatnonzero(np.bincount(labels.ravel(), minlength=2)[1:] >= MIN_AREA_PX) + 1
+    areas = np.bincount(labels.ravel(), minlength=2)[1:]
+    return np.flatnonzero(areas * shrink**2 >= MIN_AREA_PX) + 1
+
+
+def shrunk(image: np.ndarray, factor: int) -> np.ndarray:
+    """:return: (H / factor, W / factor, 3) means over squares of an (H, W, 3) image."""
+    if factor == 1:
+        return image
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    squares = image.reshape(height, factor, width, factor, 3)
+    return squares.mean((1, 3), dtype=np.float32)
 
 
 def normalise(images: np.ndarray) -> torch.Tensor:
@@ -88,17 +100,19 @@ class PromptMaker:
         if not self.usable.size:
             raise ValueError('no frame holds an object')
 
-    def draw(self, rng: np.random.Generator, indices: np.ndarray | None = None) -> PromptBatch:
+    def draw(self, rng: np.random.Generator, *, shrink: int = 1) -> PromptBatch:
         """Make one batch.
 
-        :param indices: which of the usable frames; None draws them.
+        :param shrink: divide the edges of images and masks by it.
         """
         images, masks, boxes, points = [], [], [], []
-        if indices is None:
-            indices = rng.choice(self.usable, self.recipe.batch)
-        for index in indices.tolist():
-            image, labels = self.frames.image(index), self.frames.labels(index)
-            ids = objects_in(labels)
+        while len(images) < self.recipe.batch:
+            index = int(rng.choice(self.usable))
+            image = shrunk(self.frames.image(index), shrink)
+            labels = self.frames.labels(index)[::shrink, ::shrink]
+            ids = objects_in(labels, shrink)
+            if not ids.size:
+                continue  # what there is vanishes at this size
             if self.augment and rng.random() < 0.5:
                 image, labels = image[:, ::-1], labels[:, ::-1]
             chosen = rng.choice(ids, self.recipe.prompts, replace=len(ids) < self.recipe.prompts)

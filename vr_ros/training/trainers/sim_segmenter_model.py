@@ -15,7 +15,8 @@ class Architecture:
     """Sizes of the embedded segmenter.
 
     :param image_size: edge in pixels of the square that it sees; masks come out at a quarter of it.
-    :param dims, blocks, heads, windows: of the encoder's four stages, at 1/4, 1/8, 1/16 and 1/32.
+    :param dims, blocks, heads, windows: of the encoder's four stages, at 1/4, 1/8, 1/16 and 1/32;
+        no two neighbouring stages may have equal dims.
     :param global_blocks: blocks that attend to the whole image; none may be the first of a stage.
     """
 
@@ -28,6 +29,7 @@ class Architecture:
     hidden: int = 64
     decoder_mlp: int = 256
     decoder_heads: int = 4
+    attention_downsample: int = 2
 
 
 def build_segmenter(architecture: Architecture, seed: int = 0) -> Sam2Model:
@@ -55,11 +57,13 @@ def build_segmenter(architecture: Architecture, seed: int = 0) -> Sam2Model:
         mask_decoder_config={
             'hidden_size': a.hidden, 'mlp_dim': a.decoder_mlp,
             'num_attention_heads': a.decoder_heads, 'iou_head_hidden_dim': a.hidden,
+            'attention_downsample_rate': a.attention_downsample,
         },
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Sam2Model(config)
+        # Faster than the fused kernel for windows and heads this small.
+        model = Sam2Model._from_config(config, attn_implementation='eager')
         for module in model.modules():
             if isinstance(module, torch.nn.Linear | torch.nn.Conv2d | torch.nn.ConvTranspose2d):
                 module.reset_parameters()
@@ -69,6 +73,15 @@ def build_segmenter(architecture: Architecture, seed: int = 0) -> Sam2Model:
     )
     drop_video_positions(model)
     return model
+
+
+def set_image_size(model: Sam2Model, edge: int) -> None:
+    """Let a model take square images of another size: it has no weight that depends on it."""
+    prompts, step = model.prompt_encoder, 4
+    prompts.input_image_size = edge
+    prompts.image_embedding_size = (edge // 16, edge // 16)
+    prompts.mask_input_size = (edge // 4, edge // 4)
+    model.backbone_feature_sizes = [[edge // (step << level)] * 2 for level in range(3)]
 
 
 def segmentation_loss(
