@@ -99,8 +99,11 @@ def test_modules_are_short(path: Path) -> None:
     'vr_ros.core.answer',
     'vr_ros.models.card',
     'vr_ros.pipeline.worker_client',
+    'vr_ros.nodes.perception_node',
 ])
 def test_the_node_side_does_not_load_torch(module: str) -> None:
+    if module.startswith('vr_ros.nodes'):
+        pytest.importorskip('vr_ros.msg', reason='needs the built interfaces: ./run test')
     code = f'import sys, {module}; print("torch" in sys.modules)'
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
                           timeout=60, check=True)
