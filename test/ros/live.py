@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from vr_ros.action import Perceive
 from vr_ros.msg import Answer, Count, DetectionArray, Instruction
@@ -30,19 +30,19 @@ RESULTS = {'detections': DetectionArray, 'count': Count, 'answer': Answer}
 class Robot:
     """The other side of the graph: camera, operator and planner in one node."""
 
-    def __init__(self, context: rclpy.Context, executor: SingleThreadedExecutor,
-                 perception: str = '/perception') -> None:
-        self.node = Node('robot', context=context)
-        self.executor = executor
+    def __init__(self, context: rclpy.Context, executor: SingleThreadedExecutor, namespace: str,
+                 frames_received: Callable[[], int]) -> None:
+        self.node = Node('robot', context=context, namespace=namespace)
+        self.executor, self.frames_received = executor, frames_received
         executor.add_node(self.node)
         self.received: dict[str, list[Any]] = {}
-        self._perception = perception
         for topic, kind in RESULTS.items():
             self.listen(topic, kind, qos.result())
         self.instructions = self.node.create_publisher(Instruction, 'instruction', qos.command())
         self.images = self.node.create_publisher(Image, 'image', qos.newest())
-        self.action = ActionClient(self.node, Perceive, f'{perception}/perceive')
-        self.service = self.node.create_client(PerceiveImage, f'{perception}/perceive_image')
+        self.action = ActionClient(self.node, Perceive, 'perception/perceive',
+                                   feedback_sub_qos_profile=QoSProfile(depth=100))
+        self.service = self.node.create_client(PerceiveImage, 'perception/perceive_image')
 
     def listen(self, topic: str, kind: type, profile: QoSProfile) -> list[Any]:
         """Collect what is published on a topic from now on."""
@@ -81,32 +81,40 @@ class Robot:
         message = Instruction(text=text, **fields)
         message.deadline.sec = int(deadline_s)
         message.deadline.nanosec = int(deadline_s % 1 * 1e9)
-        message.id = message.id or f'instruction {time.monotonic_ns()}'
+        if not message.id and message.mode != Instruction.STOP:
+            message.id = f'instruction {time.monotonic_ns()}'
         self.instructions.publish(message)
         return message.id
 
     def show(self, picture: np.ndarray | None = None, age_s: float = 0.0, **fields: Any) -> Image:
-        """Publish an image."""
+        """Publish an image, and wait until the node has it if it listens."""
         message = image(PICTURE if picture is None else picture, **fields)
         stamp = self.node.get_clock().now() - rclpy.duration.Duration(seconds=age_s)
         message.header.stamp = stamp.to_msg()
-        self.images.publish(message)
+        self.deliver(message)
         return message
+
+    def deliver(self, image: Image | bytes) -> None:
+        """Publish a message or its bytes on image, and wait until the node has it if it listens."""
+        before = self.frames_received()
+        self.images.publish(image)
+        if self.images.get_subscription_count():
+            self.until(lambda: self.frames_received() > before)
 
     def answers(self, instruction_id: str, topic: str = 'detections') -> list[Any]:
         """Return the results of one instruction so far."""
         return [message for message in self.received[topic]
                 if message.outcome.instruction_id == instruction_id]
 
-    def answer(self, instruction_id: str, number: int = 0) -> Any:
+    def answer(self, instruction_id: str, number: int = 0, patience_s: float = PATIENCE_S) -> Any:
         """Wait for a result, and for it on all three topics."""
         self.until(lambda: all(
-            len(self.answers(instruction_id, topic)) > number for topic in RESULTS))
+            len(self.answers(instruction_id, topic)) > number for topic in RESULTS), patience_s)
         return self.answers(instruction_id)[number]
 
-    def ask(self, text: str, **fields: Any) -> Any:
+    def ask(self, text: str, patience_s: float = PATIENCE_S, **fields: Any) -> Any:
         """Publish an instruction and wait for its first result."""
-        return self.answer(self.tell(text, **fields))
+        return self.answer(self.tell(text, **fields), patience_s=patience_s)
 
     def summary(self) -> dict[str, list[str]]:
         return {topic: [str(message)[:300] for message in messages[-3:]]
@@ -114,16 +122,21 @@ class Robot:
 
 
 class Graph:
-    """Node and robot in one executor. The worker is a process of its own, as always."""
+    """Node and robot in one executor. The worker is a process of its own, as always.
 
-    def __init__(self, parameters: dict[str, Any]) -> None:
+    :param namespace: tells graphs apart that exist at the same time.
+    """
+
+    def __init__(self, namespace: str, parameters: dict[str, Any]) -> None:
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-        self.node = PerceptionNode(context=self.context, parameter_overrides=overrides)
+        self.node = PerceptionNode(
+            context=self.context, parameter_overrides=overrides, namespace=namespace)
         self.executor.add_node(self.node)
-        self.robot = Robot(self.context, self.executor)
+        self.robot = Robot(self.context, self.executor, namespace, lambda: sum(
+            camera.received for camera in self.node._cameras.values()))
 
     def start(self) -> Robot:
         """Configure and activate, and wait until the model is ready."""
@@ -160,6 +173,14 @@ def image(picture: np.ndarray, encoding: str = 'rgb8', frame_id: str = 'camera_o
                     step=3 * width if step is None else step)
     message.header.frame_id = frame_id
     message.data.frombytes(picture.tobytes() if data is None else data)
+    return message
+
+
+def compressed(robot: Robot, data: np.ndarray) -> CompressedImage:
+    """Make a CompressedImage, stamped now, of an encoded picture."""
+    message = CompressedImage(format='png')
+    message.header.stamp = robot.node.get_clock().now().to_msg()
+    message.data.frombytes(data.tobytes())
     return message
 
 

@@ -151,10 +151,12 @@ class PerceptionNode(LifecycleNode):
             task=int(Task[values.instruction_text_task.upper()])))
 
     def _on_health(self, health: WorkerHealth) -> None:
-        log = self.get_logger()
         line = f'model {health.state.value}' + (f': {health.message}' if health.message else '')
-        is_bad = health.state in (WorkerState.FAILED, WorkerState.RESTARTING)
-        (log.error if is_bad else log.info)(line)
+        # Two lines of code: rclpy lets no line log at more than one severity.
+        if health.state in (WorkerState.FAILED, WorkerState.RESTARTING):
+            self.get_logger().error(line)
+        else:
+            self.get_logger().info(line)
         self._dispatcher.on_health(health)
 
     def _pump(self) -> None:
