@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
+from vr_ros.training.trainers.optimizers import MuonAndAdamW
 from vr_ros.training.trainers.sim_batches import IGNORED, Batch, BatchMaker
 from vr_ros.training.trainers.sim_model import DenseHead, LayerTap, equal_images
 
@@ -53,19 +53,6 @@ class Progress:
     steps: int = 0
 
 
-def _optimizers(modules: list[nn.Module], rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the weight matrices inside the blocks, AdamW for embeddings, biases, norms and heads."""
-    matrices, others = [], []
-    for module in modules:
-        for name, parameter in module.named_parameters():
-            inside = parameter.ndim == 2 and ('layers.' in name or 'blocks.' in name)
-            (matrices if inside else others).append(parameter)
-    return [
-        torch.optim.Muon(matrices, lr=rate, weight_decay=0.05, adjust_lr_fn='match_rms_adamw'),
-        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.01),
-    ]
-
-
 class ReasonerTrainer:
     """The two stages, their state and their checkpoints."""
 
@@ -77,7 +64,7 @@ class ReasonerTrainer:
         self.out = out
         self.head = DenseHead(model.config.text_config.hidden_size)
         self.tap = LayerTap(model, dense_layer)
-        self.optimizers = _optimizers([model, self.head], schedule.learning_rate)
+        self.optimizer = MuonAndAdamW([model, self.head], schedule.learning_rate)
         self.progress = Progress()
         self._image_token = tokenizer.convert_tokens_to_ids('<|image_pad|>')
         out.mkdir(parents=True, exist_ok=True)
@@ -90,8 +77,7 @@ class ReasonerTrainer:
         state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state['model'])
         self.head.load_state_dict(state['head'])
-        for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
-            optimizer.load_state_dict(saved)
+        self.optimizer.load_state_dict(state['optimizer'])
         self.progress = Progress(**state['progress'])
         return True
 
@@ -100,14 +86,15 @@ class ReasonerTrainer:
         temporary = self.out / 'checkpoint.tmp'
         torch.save({
             'model': self.model.state_dict(), 'head': self.head.state_dict(),
-            'optimizers': [o.state_dict() for o in self.optimizers], 'progress': vars(self.progress),
+            'optimizer': self.optimizer.state_dict(), 'progress': vars(self.progress),
         }, temporary)
         temporary.replace(self.out / 'checkpoint.pt')
 
     def warm_up(self) -> None:
         """Teach the vision tower and the lower decoder layers to see objects."""
-        while self.progress.warm_minutes < self.schedule.warm_minutes:
-            rate = self._set_rate(min(1.0, (self.progress.steps + 1) / 100))
+        progress = self.progress
+        while progress.warm_minutes < self.schedule.warm_minutes:
+            rate = self.schedule.learning_rate * min(1.0, (progress.steps + 1) / 100)
             started = time.monotonic()
             batch = self.batches.draw(2 * self.schedule.batch, with_text=False)
             embeddings, positions, is_image = self._embed(batch, repeats=1)
@@ -116,9 +103,10 @@ class ReasonerTrainer:
                     inputs_embeds=embeddings, position_ids=positions, use_cache=False
                 )
             loss, parts = self.head.loss(self.tap.image_tokens(is_image), batch.dense)
-            self._step(loss)
-            self.progress.warm_minutes += (time.monotonic() - started) / 60
-            self.progress.warm_images += len(batch.grid)
+            self.optimizer.step(loss, rate)
+            progress.steps += 1
+            progress.warm_minutes += (time.monotonic() - started) / 60
+            progress.warm_images += len(batch.grid)
             self._report('warm', rate, {'dense': float(loss), **parts})
 
     def train(self) -> None:
@@ -128,12 +116,13 @@ class ReasonerTrainer:
         while progress.joint_minutes < schedule.joint_minutes:
             share = progress.joint_minutes / schedule.joint_minutes
             ramp = min(1.0, (progress.steps - first_step + 1) / 100)
-            rate = self._set_rate(ramp * min(1.0, (1 - share) / schedule.decay))
+            rate = schedule.learning_rate * ramp * min(1.0, (1 - share) / schedule.decay)
             started = time.monotonic()
             limit = 3 + math.floor(8 * min(1.0, share / schedule.grow))
             batch = self.batches.draw(schedule.batch, limit)
             text_loss, dense_loss, parts = self.losses(batch)
-            self._step(text_loss + schedule.dense_weight * dense_loss)
+            self.optimizer.step(text_loss + schedule.dense_weight * dense_loss, rate)
+            progress.steps += 1
             progress.joint_minutes += (time.monotonic() - started) / 60
             progress.joint_samples += len(batch.input_ids)
             self._report('joint', rate, {'text': float(text_loss), 'dense': float(dense_loss), **parts})
@@ -191,21 +180,6 @@ class ReasonerTrainer:
                 groups[kind].append(index)
             self._kinds = {kind: torch.tensor(members) for kind, members in groups.items()}
         return self._kinds
-
-    def _set_rate(self, share: float) -> float:
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group['lr'] = self.schedule.learning_rate * share
-        return self.schedule.learning_rate * share
-
-    def _step(self, loss: torch.Tensor) -> None:
-        loss.backward()
-        parameters = [*self.model.parameters(), *self.head.parameters()]
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self.progress.steps += 1
 
     def _report(self, stage: str, rate: float, values: dict[str, float]) -> None:
         sums = self.__dict__.setdefault('_sums', {})

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from transformers import Sam2Model
 
+from vr_ros.training.trainers.optimizers import MuonAndAdamW
 from vr_ros.training.trainers.sim_segmenter_data import (
     Frames,
     PromptBatch,
@@ -49,9 +50,7 @@ class SegmenterTrainer:
         self.prompts = PromptMaker(frames, self.recipe)
         self.architecture = architecture or Architecture()
         self.model = build_segmenter(self.architecture, self.recipe.seed).to(device)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), weight_decay=self.recipe.weight_decay
-        )
+        self.optimizer = MuonAndAdamW([self.model], self.recipe.learning_rate)
         self.rng = np.random.default_rng(self.recipe.seed)
         self.autocast = self.recipe.autocast
         if self.autocast is None:
@@ -76,18 +75,13 @@ class SegmenterTrainer:
         shrink = 2 if self.spent_minutes < self.recipe.small_share * self.minutes else 1
         batch = self.prompts.draw(self.rng, shrink=shrink)
         self.model.train()
-        for group in self.optimizer.param_groups:
-            group['lr'] = self.learning_rate()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             logits, scores = run_model(self.model, batch, self.device)
         masks = batch.masks.flatten(0, 1).to(self.device)
         loss, parts = segmentation_loss(logits.float(), scores.float(), masks)
         if not torch.isfinite(loss):
             raise FloatingPointError(f'the loss is {float(loss)} at step {self.step_count}')
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-        self.optimizer.step()
+        self.optimizer.step(loss, self.learning_rate(), self.recipe.clip_norm)
         self.step_count += 1
         self.spent_minutes += (time.perf_counter() - started) / 60
         return {'loss': float(loss.detach()), **parts}

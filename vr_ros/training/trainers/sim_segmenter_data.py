@@ -38,11 +38,10 @@ class Recipe:
     """
 
     batch: int = 8
-    prompts: int = 6
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup_steps: int = 100
-    clip_norm: float = 1.0
+    prompts: int = 8
+    learning_rate: float = 2e-3
+    warmup_steps: int = 50
+    clip_norm: float = 0.5
     box_only: float = 0.15
     box_jitter: float = 0.12
     checkpoint_minutes: float = 3.0
