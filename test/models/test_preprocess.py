@@ -1,4 +1,5 @@
 """Pre-processing against Pillow and against transformers' own image processor."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -25,16 +26,21 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.clip(image + rng.integers(-20, 21, image.shape), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize(('source', 'target'), [
-    ((480, 640), Size(840, 840)),    # the reference's squash of a camera image, enlarging
-    ((1080, 1920), Size(840, 840)),  # shrinking: antialiased
-    ((480, 640), Size(168, 168)),    # the embedded model
-    ((168, 168), Size(168, 168)),    # nothing to do
-])
+@pytest.mark.parametrize(
+    ('source', 'target'),
+    [
+        ((480, 640), Size(840, 840)),  # the reference's squash of a camera image, enlarging
+        ((1080, 1920), Size(840, 840)),  # shrinking: antialiased
+        ((480, 640), Size(168, 168)),  # the embedded model
+        ((168, 168), Size(168, 168)),  # nothing to do
+    ],
+)
 def test_resize_equals_pillow_within_one_grey_level(source, target):
     image = photo(*source)
     ours = resize_image(image, target).permute(1, 2, 0).numpy()
-    pillow = np.asarray(Image.fromarray(image).resize((target.width, target.height), Image.BILINEAR))
+    pillow = np.asarray(
+        Image.fromarray(image).resize((target.width, target.height), Image.BILINEAR)
+    )
     assert np.abs(ours - pillow.astype(np.float32)).max() <= 1.0
 
 

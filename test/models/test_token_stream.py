@@ -1,4 +1,5 @@
 """Streaming decoding equals decoding at once, whatever the tokens cut through."""
+
 from __future__ import annotations
 
 import pytest
@@ -20,14 +21,17 @@ def stream_of(tokenizer, text):
     return stream, pieces
 
 
-@pytest.mark.parametrize('text', [
-    'find the small red cube',                                     # words of the vocabulary
-    'On the table: at r3c5 at r0c0',                               # added tokens
-    '<answer>[{"bbox_2d": [10,100,2,3], "point_2d": [4,5]}]</answer>',
-    'naïve 你好 🤖 मुझे',                                           # characters of two, three and four bytes
-    ' leading and trailing ',
-    '',
-])
+@pytest.mark.parametrize(
+    'text',
+    [
+        'find the small red cube',  # words of the vocabulary
+        'On the table: at r3c5 at r0c0',  # added tokens
+        '<answer>[{"bbox_2d": [10,100,2,3], "point_2d": [4,5]}]</answer>',
+        'naïve 你好 🤖 मुझे',  # characters of two, three and four bytes
+        ' leading and trailing ',
+        '',
+    ],
+)
 def test_pieces_join_to_the_text(tokenizer, text):
     stream, pieces = stream_of(tokenizer, text)
     assert ''.join(pieces) + stream.flush() == text

@@ -1,4 +1,5 @@
 """The perceiver with the embedded models on rendered scenes, and how answers become statuses."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -14,19 +15,27 @@ from vr_ros.sim.renderer import render_scene
 OBJECT = '{"bbox_2d": [1,2,30,40], "point_2d": [5,6]}'
 
 
-@pytest.mark.parametrize(('text', 'finish', 'task', 'status'), [
-    (f'<think>x</think><answer>[{OBJECT}]</answer>', 'stop', Task.DETECTION, Status.OK),
-    ('<think>x</think><answer>[]</answer>', 'stop', Task.COUNTING, Status.NO_OBJECT),
-    (f'<think>x</think><answer>[{OBJECT}, {{"bbox', 'length', Task.DETECTION, Status.PARTIAL),
-    ('<think>x', 'length', Task.DETECTION, Status.PARSE_ERROR),            # cut off while thinking
-    ('<answer>[{"box": "none"}]</answer>', 'stop', Task.DETECTION, Status.PARSE_ERROR),
-    ('<answer>I see no list</answer>', 'stop', Task.DETECTION, Status.OK),  # a plain answer all the same
-    ('It is red.', 'stop', Task.VQA, Status.OK),
-    ('[EXIT]', 'stop', Task.VQA, Status.OK),                               # brackets in a plain answer
-    ('The sign says', 'length', Task.VQA, Status.PARTIAL),
-    ('', 'stop', Task.VQA, Status.PARSE_ERROR),
-    (f'<answer>[{OBJECT}]</answer>', 'cancelled', Task.DETECTION, Status.CANCELLED),
-])
+@pytest.mark.parametrize(
+    ('text', 'finish', 'task', 'status'),
+    [
+        (f'<think>x</think><answer>[{OBJECT}]</answer>', 'stop', Task.DETECTION, Status.OK),
+        ('<think>x</think><answer>[]</answer>', 'stop', Task.COUNTING, Status.NO_OBJECT),
+        (f'<think>x</think><answer>[{OBJECT}, {{"bbox', 'length', Task.DETECTION, Status.PARTIAL),
+        ('<think>x', 'length', Task.DETECTION, Status.PARSE_ERROR),  # cut off while thinking
+        ('<answer>[{"box": "none"}]</answer>', 'stop', Task.DETECTION, Status.PARSE_ERROR),
+        (
+            '<answer>I see no list</answer>',
+            'stop',
+            Task.DETECTION,
+            Status.OK,
+        ),  # a plain answer all the same
+        ('It is red.', 'stop', Task.VQA, Status.OK),
+        ('[EXIT]', 'stop', Task.VQA, Status.OK),  # brackets in a plain answer
+        ('The sign says', 'length', Task.VQA, Status.PARTIAL),
+        ('', 'stop', Task.VQA, Status.PARSE_ERROR),
+        (f'<answer>[{OBJECT}]</answer>', 'cancelled', Task.DETECTION, Status.CANCELLED),
+    ],
+)
 def test_outcome_status(text, finish, task, status):
     assert outcome_status(parse_answer(text), finish, task)[0] is status
 
@@ -81,20 +90,24 @@ def test_masks_are_left_out_on_request(perceiver, frame):
 def test_told_to_stop_it_stops_at_the_next_token(perceiver, frame):
     texts = []
     result = perceiver.perceive(
-        frame.rgb, 'find all objects', on_event=texts.append, should_stop=lambda: len(texts) >= 2)
+        frame.rgb, 'find all objects', on_event=texts.append, should_stop=lambda: len(texts) >= 2
+    )
     assert result.status is Status.CANCELLED and result.count == -1
     assert result.finish_reason == 'cancelled'
     whole = perceiver.perceive(frame.rgb, 'find all objects')
     assert result.timing.completion_tokens < whole.timing.completion_tokens
 
 
-@pytest.mark.parametrize(('image', 'text', 'status'), [
-    (np.zeros((0, 10, 3), np.uint8), 'find the cup', Status.BAD_IMAGE),    # empty
-    (np.zeros((10, 10), np.uint8), 'find the cup', Status.BAD_IMAGE),      # grey
-    (np.zeros((10, 10, 3), np.float32), 'find the cup', Status.BAD_IMAGE),
-    (np.zeros((10, 10, 3), np.uint8), '  ', Status.BAD_INSTRUCTION),
-    (np.zeros((10, 10, 3), np.uint8), 'x' * 5000, Status.BAD_INSTRUCTION),
-])
+@pytest.mark.parametrize(
+    ('image', 'text', 'status'),
+    [
+        (np.zeros((0, 10, 3), np.uint8), 'find the cup', Status.BAD_IMAGE),  # empty
+        (np.zeros((10, 10), np.uint8), 'find the cup', Status.BAD_IMAGE),  # grey
+        (np.zeros((10, 10, 3), np.float32), 'find the cup', Status.BAD_IMAGE),
+        (np.zeros((10, 10, 3), np.uint8), '  ', Status.BAD_INSTRUCTION),
+        (np.zeros((10, 10, 3), np.uint8), 'x' * 5000, Status.BAD_INSTRUCTION),
+    ],
+)
 def test_bad_input_is_named(perceiver, image, text, status):
     with pytest.raises(PerceptionError) as caught:
         perceiver.perceive(image, text)

@@ -1,4 +1,5 @@
 """The embedded reasoner: its shortcuts in training must not change what it computes."""
+
 from __future__ import annotations
 
 import sys
@@ -24,7 +25,9 @@ from vr_ros.training.trainers.sim_model import (  # noqa: E402
 from vr_ros.training.trainers.sim_tokenizer import build_tokenizer, place_tokens  # noqa: E402
 
 SIZE = Size(84, 84)
-SMALL = Architecture(hidden=32, layers=3, intermediate=48, vision_hidden=32, vision_depth=2, vision_intermediate=48)
+SMALL = Architecture(
+    hidden=32, layers=3, intermediate=48, vision_hidden=32, vision_depth=2, vision_intermediate=48
+)
 
 
 @pytest.fixture(scope='module')
@@ -61,9 +64,7 @@ def test_columns_turn_image_tokens_apart(model):
     """With the usual rope base the slow frequencies of the column axis would be almost still."""
     rotary = model.model.language_model.rotary_emb
     x = torch.zeros(1, 1, 32)
-    left, right = (
-        rotary(x, torch.tensor([0, 0, column]).view(3, 1, 1))[1] for column in (0, 2)
-    )
+    left, right = (rotary(x, torch.tensor([0, 0, column]).view(3, 1, 1))[1] for column in (0, 2))
     assert (left - right).abs().max() > 0.2
 
 
@@ -105,6 +106,10 @@ def test_the_tap_gives_the_image_tokens_of_its_layer(model):
     embeddings = torch.randn(2, 5, 32)
     is_image = torch.tensor([[0, 1, 1, 0, 0], [0, 0, 1, 1, 0]], dtype=torch.bool)
     with torch.inference_mode():
-        states = model.model.language_model(inputs_embeds=embeddings, output_hidden_states=True).hidden_states
-    torch.testing.assert_close(tap.image_tokens(is_image), torch.stack([states[2][0, 1:3], states[2][1, 2:4]]))
+        states = model.model.language_model(
+            inputs_embeds=embeddings, output_hidden_states=True
+        ).hidden_states
+    torch.testing.assert_close(
+        tap.image_tokens(is_image), torch.stack([states[2][0, 1:3], states[2][1, 2:4]])
+    )
     tap.close()

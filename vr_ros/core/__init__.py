@@ -1,1 +1,2 @@
-"""The domain: values and pure functions on numpy arrays. No torch, no rclpy, no generated messages."""
+"""The domain: values and pure functions on numpy arrays. No torch, no rclpy, no generated
+messages."""

@@ -1,4 +1,5 @@
 """What happens while an instruction is answered, in the order in which it happens."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -16,7 +17,8 @@ class TextEvent:
 
 @dataclass(frozen=True)
 class ObjectsEvent:
-    """Detections that are new; masks_pending while the segmenter has still to fill in their masks."""
+    """Detections that are new; masks_pending while the segmenter has still to fill in their
+    masks."""
 
     detections: tuple[Detection, ...]
     masks_pending: bool

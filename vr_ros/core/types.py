@@ -1,4 +1,6 @@
-"""The values that travel through the system. Numbers of the enumerations equal the constants in msg/."""
+"""The values that travel through the system. Numbers of the enumerations equal the constants in
+msg/."""
+
 from __future__ import annotations
 
 import math
@@ -27,7 +29,8 @@ class Mode(IntEnum):
 
 
 class Status(IntEnum):
-    """How one instruction on one frame ended. Below 100 the result is usable; from 100 on it is an error."""
+    """How one instruction on one frame ended. Below 100 the result is usable; from 100 on it is an
+    error."""
 
     OK = 0
     NO_OBJECT = 1

@@ -1,4 +1,5 @@
 """``./run evaluate WHAT`` and ``ros2 run vr_ros evaluate WHAT``."""
+
 from __future__ import annotations
 
 import argparse
@@ -19,23 +20,33 @@ from vr_ros.evaluation.sim import Examination, Record, examine
 
 # What the embedded model aims at, see docs/evaluation.md.
 TARGETS = {
-    'hit rate': 0.80, 'gIoU': 0.70, 'exact count': 0.80, 'absence recognised': 0.90, 'VQA exact': 0.85,
+    'hit rate': 0.80,
+    'gIoU': 0.70,
+    'exact count': 0.80,
+    'absence recognised': 0.90,
+    'VQA exact': 0.85,
 }
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='evaluate', description='Score a model against known answers.')
+    parser = argparse.ArgumentParser(
+        prog='evaluate', description='Score a model against known answers.'
+    )
     what = parser.add_subparsers(dest='what', required=True)
     sim = what.add_parser('sim', help='held-out scenes and wordings of the simulator')
     defaults = Examination()
     sim.add_argument('--model', default=defaults.model, help='model card (default: %(default)s)')
     sim.add_argument('--device', default=defaults.device)
     sim.add_argument('--scenes', type=int, default=defaults.scenes)
-    sim.add_argument('--per-scene', type=int, default=defaults.per_scene, help='instructions per scene')
+    sim.add_argument(
+        '--per-scene', type=int, default=defaults.per_scene, help='instructions per scene'
+    )
     sim.add_argument('--first-seed', type=int, default=defaults.first_seed)
     sim.add_argument('--split', choices=('heldout', 'train'), default=defaults.split)
     sim.add_argument('--processes', type=int, default=2)
-    sim.add_argument('--records', type=Path, help='write every question and answer there, as JSON lines')
+    sim.add_argument(
+        '--records', type=Path, help='write every question and answer there, as JSON lines'
+    )
     sim.add_argument('--json', type=Path, help='write the claims there')
     return parser
 
@@ -54,7 +65,12 @@ def _table(results: list[Figure], records: list[Record], seconds: float) -> Tabl
 def evaluate_sim(options: argparse.Namespace) -> int:
     """Examine a model on the simulator and print the table."""
     examination = Examination(
-        options.scenes, options.per_scene, options.first_seed, options.model, options.device, options.split
+        options.scenes,
+        options.per_scene,
+        options.first_seed,
+        options.model,
+        options.device,
+        options.split,
     )
     started = time.monotonic()
     records: list[Record] = []
@@ -73,15 +89,22 @@ def evaluate_sim(options: argparse.Namespace) -> int:
             lines.writelines(json.dumps(dataclasses.asdict(record)) + '\n' for record in records)
     if options.json:
         claims = [
-            Claim(f'sim: {r.name}', r.value, 'share', TARGETS.get(r.name),
-                  reason='' if r.value is not None else 'no such instruction among them')
+            Claim(
+                f'sim: {r.name}',
+                r.value,
+                'share',
+                TARGETS.get(r.name),
+                reason='' if r.value is not None else 'no such instruction among them',
+            )
             for r in results
         ]
         write_claims(options.json, claims, seed=options.first_seed, seconds=seconds)
     failed = sum(record.score.status.is_error for record in records)
     if failed:
         console.print(f'{failed} instructions got an error status')
-    broken = [r for r in records if r.score.status.is_error and r.score.status is not Status.PARSE_ERROR]
+    broken = [
+        r for r in records if r.score.status.is_error and r.score.status is not Status.PARSE_ERROR
+    ]
     return 1 if broken else 0
 
 

@@ -1,4 +1,6 @@
-"""The held-out examination of a model on the simulator: scenes and wordings that training never sees."""
+"""The held-out examination of a model on the simulator: scenes and wordings that training never
+sees."""
+
 from __future__ import annotations
 
 import multiprocessing
@@ -59,9 +61,14 @@ def score(instruction: SimInstruction, truth: FrameTruth, perception: Perception
         return Score(Task.VQA, perception.status, instruction.template, 0, 0, 0, None, exact)
     true_boxes = np.array([o.box for o in wanted], float).reshape(-1, 4)
     return Score(
-        instruction.task, perception.status, instruction.template, len(wanted),
-        len(perception.detections), count_hits(true_boxes, box_array(perception.detections)),
-        union_iou([o.mask for o in wanted], masks), perception.count == len(wanted),
+        instruction.task,
+        perception.status,
+        instruction.template,
+        len(wanted),
+        len(perception.detections),
+        count_hits(true_boxes, box_array(perception.detections)),
+        union_iou([o.mask for o in wanted], masks),
+        perception.count == len(wanted),
     )
 
 
@@ -77,11 +84,17 @@ def examine_scene(perceiver: Perceiver, examination: Examination, seed: int) -> 
         except PerceptionError as error:
             perception = Perception(error.status, status_message=error.message)
         yield Record(
-            seed, instruction.text, instruction.task.name, instruction.template,
-            Status(perception.status).name, perception.status_message,
+            seed,
+            instruction.text,
+            instruction.task.name,
+            instruction.template,
+            Status(perception.status).name,
+            perception.status_message,
             instruction.answer or str(len(instruction.target_ids)),
-            perception.answer or str(perception.count), perception.raw_text,
-            time.perf_counter() - started, score(instruction, frame.truth, perception),
+            perception.answer or str(perception.count),
+            perception.raw_text,
+            time.perf_counter() - started,
+            score(instruction, frame.truth, perception),
         )
 
 

@@ -1,4 +1,6 @@
-"""From a camera image to the patches that a Qwen-VL vision tower reads, in torch, on the model's device."""
+"""From a camera image to the patches that a Qwen-VL vision tower reads, in torch, on the model's
+device."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -65,7 +67,8 @@ def resize_image(
 def patchify(pixels: torch.Tensor, spec: PatchSpec) -> torch.Tensor:
     """Normalise images and cut them into patches in the order that the vision tower expects.
 
-    The four patches of one merged token follow each other; within a patch the order is channel, frame, row, column.
+    The four patches of one merged token follow each other; within a patch the order is channel,
+    frame, row, column.
 
     :param pixels: (B, 3, H, W) float in 0..255, H and W multiples of ``spec.factor``.
     :return: (B * H/p * W/p, 3 * temporal * p * p) float32.

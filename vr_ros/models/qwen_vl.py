@@ -1,4 +1,6 @@
-"""A reasoner of the Qwen-VL families on transformers: sees one image, reads one instruction, streams its answer."""
+"""A reasoner of the Qwen-VL families on transformers: sees one image, reads one instruction,
+streams its answer."""
+
 from __future__ import annotations
 
 import time
@@ -61,7 +63,8 @@ class Reasoning:
 
 
 class _LogProbs(LogitsProcessor):
-    """Keep the log-probability of each step's best token on the device: no synchronisation while decoding."""
+    """Keep the log-probability of each step's best token on the device: no synchronisation while
+    decoding."""
 
     def __init__(self) -> None:
         self.values: list[torch.Tensor] = []
@@ -75,8 +78,12 @@ class _Watcher(StoppingCriteria):
     """See each token as it is written; end at a stop string or when told to."""
 
     def __init__(
-        self, stream: TokenStream, stop: tuple[str, ...], on_text: Callable[[str], None],
-        is_answered: Callable[[], bool], should_stop: Callable[[], bool],
+        self,
+        stream: TokenStream,
+        stop: tuple[str, ...],
+        on_text: Callable[[str], None],
+        is_answered: Callable[[], bool],
+        should_stop: Callable[[], bool],
     ) -> None:
         self._stream, self._stop = stream, stop
         self._on_text, self._is_answered, self._should_stop = on_text, is_answered, should_stop
@@ -95,13 +102,15 @@ class _Watcher(StoppingCriteria):
             self._pieces.append(piece)
             self._on_text(piece)
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor | None, **_: object) -> torch.Tensor:
+    def __call__(
+        self, input_ids: torch.Tensor, scores: torch.Tensor | None, **_: object
+    ) -> torch.Tensor:
         piece = self._stream.push(int(input_ids[0, -1]))
         if self.first_token_at is None:
             self.first_token_at = time.perf_counter()
         self.take(piece)
         window = self._tail + piece
-        self._tail = window[-self._tail_length:] if self._tail_length else ''
+        self._tail = window[-self._tail_length :] if self._tail_length else ''
         ended = True
         if any(stop in window for stop in self._stop) and self._is_answered():
             self.finish_reason = 'stop'
@@ -118,35 +127,51 @@ class QwenVLReasoner:
     :param card: how to prompt and read the checkpoint.
     :param directory: a local directory with config.json, tokenizer.json and safetensors.
     :param device: where to compute, such as 'cuda' or 'cpu'.
-    :raises PerceptionError: MODEL_UNAVAILABLE when the family is unknown or the checkpoint is of another one.
+    :raises PerceptionError: MODEL_UNAVAILABLE when the family is unknown or the checkpoint is of
+        another one.
     """
 
     def __init__(self, card: ReasonerCard, directory: Path, device: str) -> None:
         if card.family not in FAMILIES:
             raise PerceptionError(
-                Status.MODEL_UNAVAILABLE, f'unknown family "{card.family}"; known: {", ".join(FAMILIES)}'
+                Status.MODEL_UNAVAILABLE,
+                f'unknown family "{card.family}"; known: {", ".join(FAMILIES)}',
             )
         model_class, self.patches = FAMILIES[card.family]
         self.card = card
         self.device = torch.device(device)
         self.tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        self.model = model_class.from_pretrained(
-            directory, dtype=getattr(torch, card.dtype_for(self.device.type)), attn_implementation='sdpa',
-            local_files_only=True, use_safetensors=True,
-        ).to(self.device).eval()
+        self.model = (
+            model_class.from_pretrained(
+                directory,
+                dtype=getattr(torch, card.dtype_for(self.device.type)),
+                attn_implementation='sdpa',
+                local_files_only=True,
+                use_safetensors=True,
+            )
+            .to(self.device)
+            .eval()
+        )
         self.model.generation_config = self._generation_config()
         self._image_token = self.model.config.image_token_id
 
     def _generation_config(self) -> GenerationConfig:
-        ends = {self.tokenizer.eos_token_id, *self.tokenizer.convert_tokens_to_ids(['<|im_end|>', '<|endoftext|>'])}
+        ends = {
+            self.tokenizer.eos_token_id,
+            *self.tokenizer.convert_tokens_to_ids(['<|im_end|>', '<|endoftext|>']),
+        }
         return GenerationConfig(
-            do_sample=False, repetition_penalty=1.0, use_cache=True,
-            max_new_tokens=self.card.max_new_tokens, eos_token_id=sorted(ends - {None}),
+            do_sample=False,
+            repetition_penalty=1.0,
+            use_cache=True,
+            max_new_tokens=self.card.max_new_tokens,
+            eos_token_id=sorted(ends - {None}),
             pad_token_id=self.tokenizer.pad_token_id,
         )
 
     def model_size(self, image_size: Size, task: Task) -> Size:
-        """Size to which an image is resized for a task: the card's own, or the image's rounded to whole tokens."""
+        """Size to which an image is resized for a task: the card's own, or the image's rounded to
+        whole tokens."""
         policy = self.card.image(task)
         if policy.size is not None:
             return policy.size
@@ -154,8 +179,13 @@ class QwenVLReasoner:
 
     @torch.inference_mode()
     def reason(
-        self, image: np.ndarray, question: str, task: Task, *,
-        on_text: Callable[[str], None] = lambda _: None, is_answered: Callable[[], bool] = lambda: True,
+        self,
+        image: np.ndarray,
+        question: str,
+        task: Task,
+        *,
+        on_text: Callable[[str], None] = lambda _: None,
+        is_answered: Callable[[], bool] = lambda: True,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Reasoning:
         """Answer one question about one image, greedily.
@@ -163,7 +193,8 @@ class QwenVLReasoner:
         :param image: (H, W, 3) uint8 RGB.
         :param question: a validated instruction.
         :param on_text: called with each new piece of text.
-        :param is_answered: asked at a stop string: models repeat the prompt's tags while they think.
+        :param is_answered: asked at a stop string: models repeat the prompt's tags while they
+            think.
         :param should_stop: asked after each token; True ends the generation there.
         """
         started = time.perf_counter()
@@ -175,7 +206,8 @@ class QwenVLReasoner:
         watcher = _Watcher(stream, self.card.stop, on_text, is_answered, should_stop)
         log_probs = _LogProbs()
         self.model.generate(
-            **inputs, logits_processor=LogitsProcessorList([log_probs]),
+            **inputs,
+            logits_processor=LogitsProcessorList([log_probs]),
             stopping_criteria=StoppingCriteriaList([watcher]),
         )
         watcher.take(stream.flush())
@@ -183,20 +215,29 @@ class QwenVLReasoner:
         if stream.ids and stream.ids[-1] in self.model.generation_config.eos_token_id:
             watcher.finish_reason = 'stop'
         return Reasoning(
-            watcher.text, watcher.finish_reason, size, stream.ids,
-            torch.stack(log_probs.values).cpu().numpy(), tuple(stream.spans),
+            watcher.text,
+            watcher.finish_reason,
+            size,
+            stream.ids,
+            torch.stack(log_probs.values).cpu().numpy(),
+            tuple(stream.spans),
             prompt_tokens=inputs['input_ids'].shape[1],
             preprocess_ms=(prepared - started) * 1e3,
             first_token_ms=((watcher.first_token_at or ended) - prepared) * 1e3,
             generate_ms=(ended - prepared) * 1e3,
         )
 
-    def _inputs(self, patches: torch.Tensor, size: Size, question: str, task: Task) -> dict[str, torch.Tensor]:
+    def _inputs(
+        self, patches: torch.Tensor, size: Size, question: str, task: Task
+    ) -> dict[str, torch.Tensor]:
         text = render_chat(
-            self.card.template(task), clean_question(question, self.card.question_style(task)),
+            self.card.template(task),
+            clean_question(question, self.card.question_style(task)),
             self.patches.image_tokens(size),
         )
-        ids = self.tokenizer(text, add_special_tokens=False, return_tensors='pt')['input_ids'].to(self.device)
+        ids = self.tokenizer(text, add_special_tokens=False, return_tensors='pt')['input_ids'].to(
+            self.device
+        )
         return {
             'input_ids': ids,
             'attention_mask': torch.ones_like(ids),

@@ -1,4 +1,6 @@
-"""Turn generated token ids into text as they come, and remember which characters each token wrote."""
+"""Turn generated token ids into text as they come, and remember which characters each token
+wrote."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -9,8 +11,9 @@ REPLACEMENT = '\ufffd'  # what a decoder shows for a character whose bytes are n
 class TokenStream:
     """Incremental decoding in constant time per token.
 
-    A byte-level token may hold part of a character, and a decoder may treat the first token of a text specially, so
-    each step decodes a short window that starts at the last place known to be whole.
+    A byte-level token may hold part of a character, and a decoder may treat the first token of a
+    text specially, so each step decodes a short window that starts at the last place known to be
+    whole.
 
     :param decode: token ids to text, without special tokens.
     """
@@ -33,12 +36,12 @@ class TokenStream:
         :return: the text that is now certain, '' while a character is incomplete.
         """
         self._ids.append(token)
-        known = self._decode(self._ids[self._window_start:self._window_end])
-        text = self._decode(self._ids[self._window_start:])
+        known = self._decode(self._ids[self._window_start : self._window_end])
+        text = self._decode(self._ids[self._window_start :])
         if text.endswith(REPLACEMENT):
             self.spans.append((self._length, self._length))
             return ''
-        piece = text[len(known):]
+        piece = text[len(known) :]
         self.spans.append((self._length, self._length + len(piece)))
         self._length += len(piece)
         self._window_start, self._window_end = self._window_end, len(self._ids)
@@ -46,8 +49,8 @@ class TokenStream:
 
     def flush(self) -> str:
         """:return: what an incomplete last character leaves behind."""
-        known = self._decode(self._ids[self._window_start:self._window_end])
-        piece = self._decode(self._ids[self._window_start:])[len(known):]
+        known = self._decode(self._ids[self._window_start : self._window_end])
+        piece = self._decode(self._ids[self._window_start :])[len(known) :]
         self._window_start = self._window_end = len(self._ids)
         self._length += len(piece)
         return piece

@@ -1,1 +1,2 @@
-"""From image and instruction to a perception: Perceiver, the worker program, the shared frame ring."""
+"""From image and instruction to a perception: Perceiver, the worker program, the shared frame
+ring."""

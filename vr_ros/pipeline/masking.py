@@ -1,4 +1,6 @@
-"""Masks in the background: the frame is encoded while the reasoner thinks, objects are segmented as they arrive."""
+"""Masks in the background: the frame is encoded while the reasoner thinks, objects are segmented
+as they arrive."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,7 +21,9 @@ class MaskJob:
     """
 
     def __init__(
-        self, segmenter: Sam2Segmenter, image: np.ndarray,
+        self,
+        segmenter: Sam2Segmenter,
+        image: np.ndarray,
         on_masks: Callable[[tuple[Detection, ...]], None],
     ) -> None:
         self._segmenter, self._image, self._on_masks = segmenter, image, on_masks

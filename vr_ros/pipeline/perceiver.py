@@ -1,4 +1,6 @@
-"""One image and one instruction in, one perception out. Usable without ROS and without the worker program."""
+"""One image and one instruction in, one perception out. Usable without ROS and without the worker
+program."""
+
 from __future__ import annotations
 
 import threading
@@ -72,8 +74,14 @@ class Perceiver:
             torch.cuda.empty_cache()
 
     def perceive(
-        self, image: np.ndarray, text: str, task: Task = Task.AUTO, *, want_masks: bool = True,
-        on_event: EventSink | None = None, should_stop: Callable[[], bool] | None = None,
+        self,
+        image: np.ndarray,
+        text: str,
+        task: Task = Task.AUTO,
+        *,
+        want_masks: bool = True,
+        on_event: EventSink | None = None,
+        should_stop: Callable[[], bool] | None = None,
     ) -> Perception:
         """Answer one instruction about one image.
 
@@ -84,7 +92,9 @@ class Perceiver:
         :raises PerceptionError: BAD_INSTRUCTION or BAD_IMAGE.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise PerceptionError(Status.BAD_IMAGE, f'not an RGB image: {image.dtype} {image.shape}')
+            raise PerceptionError(
+                Status.BAD_IMAGE, f'not an RGB image: {image.dtype} {image.shape}'
+            )
         question = validate_instruction(text)
         task = route(question).task if task is Task.AUTO else task
         run = _Run(self, image, task, want_masks, on_event or (lambda event: None))
@@ -104,7 +114,8 @@ class _Run:
         self._detections: list[Detection] = []
         reasoner = perceiver._reasoner
         self._model_size = (
-            RELATIVE if perceiver.card.reasoner.coordinates == 'relative_1000'
+            RELATIVE
+            if perceiver.card.reasoner.coordinates == 'relative_1000'
             else reasoner.model_size(self._size, task)
         )
         segmenter = perceiver._segmenter
@@ -116,15 +127,19 @@ class _Run:
         started = time.perf_counter()
         try:
             reasoning = self._perceiver._reasoner.reason(
-                self._image, question, self._task, on_text=self._take,
-                is_answered=lambda: self._parser.done, should_stop=should_stop,
+                self._image,
+                question,
+                self._task,
+                on_text=self._take,
+                is_answered=lambda: self._parser.done,
+                should_stop=should_stop,
             )
         except BaseException:
             if self._masks:
                 self._masks.abandon()
             raise
         parsed = self._parser.finish()
-        self._locate(parsed.objects[len(self._detections):])
+        self._locate(parsed.objects[len(self._detections) :])
         if reasoning.finish_reason == 'cancelled' and self._masks:
             self._masks.abandon()
         elif self._masks:
@@ -150,7 +165,9 @@ class _Run:
         first = len(self._detections)
         new = tuple(
             Detection(
-                index=first + i, box=tuple(map(float, boxes[i])), label=o.label,
+                index=first + i,
+                box=tuple(map(float, boxes[i])),
+                label=o.label,
                 point=tuple(map(float, points[i])) if o.has_point else None,
             )
             for i, o in enumerate(objects)
@@ -160,20 +177,32 @@ class _Run:
         if self._masks:
             self._masks.add(new)
 
-    def _perception(self, parsed: ParsedAnswer, reasoning: Reasoning, total_ms: float) -> Perception:
+    def _perception(
+        self, parsed: ParsedAnswer, reasoning: Reasoning, total_ms: float
+    ) -> Perception:
         status, message = outcome_status(parsed, reasoning.finish_reason, self._task)
-        # A plain text where boxes were asked for is an answer all the same: the model overrules the router.
+        # A plain text where boxes were asked for is an answer all the same: the model overrules
+        # the router.
         is_text = parsed.outcome is ParseOutcome.TEXT and not status.is_error
         task = Task.VQA if is_text else self._task
         return Perception(
-            status, task, () if status.is_error else tuple(self._detections),
-            answer=parsed.answer_text if task is Task.VQA else '', reasoning=parsed.reasoning,
-            raw_text=reasoning.text, finish_reason=reasoning.finish_reason, status_message=message,
-            image_size=self._size, model_id=self._perceiver.model_id,
+            status,
+            task,
+            () if status.is_error else tuple(self._detections),
+            answer=parsed.answer_text if task is Task.VQA else '',
+            reasoning=parsed.reasoning,
+            raw_text=reasoning.text,
+            finish_reason=reasoning.finish_reason,
+            status_message=message,
+            image_size=self._size,
+            model_id=self._perceiver.model_id,
             timing=Timing(
-                preprocess_ms=reasoning.preprocess_ms, first_token_ms=reasoning.first_token_ms,
-                generate_ms=reasoning.generate_ms, segment_ms=self._masks.busy_ms if self._masks else 0.0,
-                total_ms=total_ms, prompt_tokens=reasoning.prompt_tokens,
+                preprocess_ms=reasoning.preprocess_ms,
+                first_token_ms=reasoning.first_token_ms,
+                generate_ms=reasoning.generate_ms,
+                segment_ms=self._masks.busy_ms if self._masks else 0.0,
+                total_ms=total_ms,
+                prompt_tokens=reasoning.prompt_tokens,
                 completion_tokens=len(reasoning.token_ids),
             ),
         )

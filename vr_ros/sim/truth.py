@@ -1,4 +1,5 @@
 """Ground truth of one rendered frame."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ MIN_EXTENT_PX = 12
 class ObjectTruth:
     """One object as the camera sees it.
 
-    :param box: x_min, y_min, x_max, y_max in pixels around the visible mask (x_max, y_max exclusive).
+    :param box: x_min, y_min, x_max, y_max in pixels around the visible mask (x_max, y_max
+        exclusive).
     :param point: x, y in pixels: the maximum of the visible mask's distance transform.
     :param visible_fraction: visible area / area if nothing occluded it and the image did not end.
     :param distance_m: from the camera centre to the object's centre.
@@ -56,7 +58,8 @@ class FrameTruth:
     """Everything that is true about one frame.
 
     :param camera_matrix: fx, fy, cx, cy in pixels.
-    :param camera_pose: position x, y, z (metres) and orientation x, y, z, w of the optical frame in the world.
+    :param camera_pose: position x, y, z (metres) and orientation x, y, z, w of the optical frame
+        in the world.
     """
 
     seed: int

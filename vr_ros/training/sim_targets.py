@@ -1,8 +1,11 @@
-"""What the embedded model should answer on a simulated frame: perception first, then the choice, then the boxes.
+"""What the embedded model should answer on a simulated frame: perception first, then the choice,
+then the boxes.
 
-The reasoning lists every object with its place on a coarse grid before it says which of them match, because a small
-model learns to choose among things that it has just named far sooner than it learns to choose and locate at once.
+The reasoning lists every object with its place on a coarse grid before it says which of them
+match, because a small model learns to choose among things that it has just named far sooner than
+it learns to choose and locate at once.
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -45,7 +48,8 @@ class ModelObject:
 def model_objects(
     objects: Sequence[ObjectTruth], image_size: Size, model_size: Size
 ) -> list[ModelObject]:
-    """Map objects into the model's input and sort them as a reader would: by row, then column of their cell."""
+    """Map objects into the model's input and sort them as a reader would: by row, then column of
+    their cell."""
     scale_x, scale_y = model_size.width / image_size.width, model_size.height / image_size.height
     mapped = []
     for truth in objects:
@@ -62,9 +66,11 @@ def model_objects(
 
 def answer_list(objects: Sequence[ModelObject]) -> str:
     """Write objects as VisionReasoner does: no space after the commas inside a number list."""
-    return '[' + ', '.join(
-        '{"bbox_2d": [%d,%d,%d,%d], "point_2d": [%d,%d]}' % (*o.box, *o.point) for o in objects
-    ) + ']'
+    items = []
+    for o in objects:
+        box, point = ','.join(map(str, o.box)), ','.join(map(str, o.point))
+        items.append(f'{{"bbox_2d": [{box}], "point_2d": [{point}]}}')
+    return f'[{", ".join(items)}]'
 
 
 def _anchor_places(instruction: SimInstruction, objects: Sequence[ModelObject]) -> str:
@@ -81,7 +87,11 @@ def response(instruction: SimInstruction, truth: FrameTruth, model_size: Size) -
     seen = ';'.join(o.name + o.place for o in objects) or ' nothing'
     wanted = set(instruction.target_ids)
     matching = [o for o in objects if o.truth.id in wanted]
-    why = f'{REASON_OPENING} {instruction.reason}{_anchor_places(instruction, objects)}' if instruction.reason else ''
+    why = (
+        f'{REASON_OPENING} {instruction.reason}{_anchor_places(instruction, objects)}'
+        if instruction.reason
+        else ''
+    )
     if instruction.task is Task.VQA:
         return f'<think>{LIST_OPENING}{seen}{why}.</think><answer>{instruction.answer}</answer>'
     if matching:
@@ -89,6 +99,5 @@ def response(instruction: SimInstruction, truth: FrameTruth, model_size: Size) -
     else:
         chosen = NO_MATCH
     return (
-        f'<think>{LIST_OPENING}{seen}{why}{chosen}</think>'
-        f'<answer>{answer_list(matching)}</answer>'
+        f'<think>{LIST_OPENING}{seen}{why}{chosen}</think><answer>{answer_list(matching)}</answer>'
     )

@@ -1,4 +1,5 @@
 """Muon for weight matrices, AdamW for everything else."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -12,8 +13,9 @@ INSIDE = ('layers.', 'blocks.')  # names of what is repeated in every network he
 class MuonAndAdamW:
     """Two optimisers that step as one.
 
-    Matrices inside the network learn by orthogonalised updates (Muon, Jordan et al. 2024), which on these small models
-    reach a given loss in clearly fewer steps; embeddings, norms, biases, convolutions and heads stay with AdamW.
+    Matrices inside the network learn by orthogonalised updates (Muon, Jordan et al. 2024), which
+    on these small models reach a given loss in clearly fewer steps; embeddings, norms, biases,
+    convolutions and heads stay with AdamW.
 
     :param rate: learning rate of both: Muon's updates are scaled to AdamW's size.
     """

@@ -1,4 +1,5 @@
 """Batches for the embedded reasoner: frames with instructions, as token sequences with labels."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -38,11 +39,17 @@ class Batch:
 
 
 class BatchMaker:
-    """Draw frames from a bank, instructions from the generator, and write them as token sequences."""
+    """Draw frames from a bank, instructions from the generator, and write them as token
+    sequences."""
 
     def __init__(
-        self, bank: FrameBank, tokenizer: PreTrainedTokenizerFast, card: ReasonerCard, size: Size,
-        seed: int = 0, repeats: int = 2,
+        self,
+        bank: FrameBank,
+        tokenizer: PreTrainedTokenizerFast,
+        card: ReasonerCard,
+        size: Size,
+        seed: int = 0,
+        repeats: int = 2,
     ) -> None:
         self.bank, self.tokenizer, self.card, self.size = bank, tokenizer, card, size
         self.repeats = repeats
@@ -55,7 +62,9 @@ class BatchMaker:
     def pick(self, batch: int, max_targets: int) -> list[int]:
         """Draw frames with at most ``max_targets`` targets (the curriculum's knob)."""
         if len(self._counts) != len(self.bank):
-            self._counts = np.array([len(self.bank.truth(i).targets) for i in range(len(self.bank))])
+            self._counts = np.array(
+                [len(self.bank.truth(i).targets) for i in range(len(self.bank))]
+            )
         allowed = np.flatnonzero(self._counts <= max_targets)
         return self.rng.choice(allowed, batch, replace=len(allowed) < batch).tolist()
 
@@ -72,7 +81,8 @@ class BatchMaker:
         return [*self.tokenizer(text, add_special_tokens=False)['input_ids'], self._eos]
 
     def pixels(self, images: Sequence[np.ndarray], augment: bool) -> torch.Tensor:
-        """:return: patches of the frames; with small changes of gain and colour when ``augment``."""
+        """:return: patches of the frames; with small changes of gain and colour when
+        ``augment``."""
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
         if augment:
             gain = torch.from_numpy(self.rng.uniform(0.85, 1.15, (len(images), 1, 1, 1))).float()
@@ -107,7 +117,12 @@ class BatchMaker:
         objects = [model_objects(t.targets, t.size, self.size) for t in truths]
         grid = torch.tensor([[1, self.size.height // 14, self.size.width // 14]]).repeat(batch, 1)
         return Batch(
-            self.pixels(images, augment=True), grid, ids, mask, labels, dense_targets(objects, self.size)
+            self.pixels(images, augment=True),
+            grid,
+            ids,
+            mask,
+            labels,
+            dense_targets(objects, self.size),
         )
 
     def _image_only(self) -> list[int]:
@@ -116,7 +131,7 @@ class BatchMaker:
             token = self.tokenizer.convert_tokens_to_ids
             text = render_chat(self.card.template(Task.DETECTION), '', self._image_tokens)
             ids = self.tokenizer(text, add_special_tokens=False)['input_ids']
-            self._prefix[key] = ids[:ids.index(token('<|vision_end|>'))]
+            self._prefix[key] = ids[: ids.index(token('<|vision_end|>'))]
         return self._prefix[key]
 
     def _pad(
@@ -130,5 +145,5 @@ class BatchMaker:
             end = len(prompt) + len(wanted)
             ids[i, :end] = torch.tensor(prompt + wanted)
             mask[i, :end] = 1
-            labels[i, len(prompt):end] = torch.tensor(wanted)
+            labels[i, len(prompt) : end] = torch.tensor(wanted)
         return ids, mask, labels

@@ -1,4 +1,5 @@
 """Rendered training frames: made once by several processes, kept as shards, read at random."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 
 from vr_ros.core.types import Mask, Size
 from vr_ros.sim.truth import FrameTruth, ObjectTruth
@@ -46,20 +46,31 @@ def _encode_truth(truth: FrameTruth) -> str:
 def _decode_truth(text: str) -> FrameTruth:
     raw = json.loads(text)
     objects = tuple(
-        ObjectTruth(**{
-            key: NO_MASK if key == 'mask' else tuple(value) if isinstance(value, list) else value
-            for key, value in item.items()
-        })
+        ObjectTruth(
+            **{
+                key: NO_MASK
+                if key == 'mask'
+                else tuple(value)
+                if isinstance(value, list)
+                else value
+                for key, value in item.items()
+            }
+        )
         for item in raw['objects']
     )
     return FrameTruth(
-        raw['seed'], Size(**raw['size']), objects, tuple(raw['camera_matrix']), tuple(raw['camera_pose'])
+        raw['seed'],
+        Size(**raw['size']),
+        objects,
+        tuple(raw['camera_matrix']),
+        tuple(raw['camera_pose']),
     )
 
 
 def _label_map(truth: FrameTruth, size: Size) -> np.ndarray:
     """Paint each target's index + 1, nearest-neighbour at the wanted size, 0 elsewhere."""
     from vr_ros.core.rle import rle_to_mask
+
     rows = ((np.arange(size.height) + 0.5) * truth.size.height / size.height).astype(int)
     columns = ((np.arange(size.width) + 0.5) * truth.size.width / size.width).astype(int)
     labels = np.zeros((size.height, size.width), np.uint8)
@@ -91,8 +102,12 @@ def _render_shard(job: tuple[BankSpec, int, Path]) -> Path:
                 if spec.keep_masks:
                     labels.append(_label_map(frame.truth, spec.size))
     temporary = path.with_suffix('.tmp.npz')
-    np.savez(temporary, images=np.stack(images), truths=np.array(truths),
-             labels=np.stack(labels) if labels else np.zeros(0, np.uint8))
+    np.savez(
+        temporary,
+        images=np.stack(images),
+        truths=np.array(truths),
+        labels=np.stack(labels) if labels else np.zeros(0, np.uint8),
+    )
     os.replace(temporary, path)  # a shard is whole or not there
     return path
 
@@ -104,29 +119,36 @@ def render_bank(spec: BankSpec, directory: Path, processes: int = 2) -> Iterator
     """
     directory.mkdir(parents=True, exist_ok=True)
     count = -(-spec.scenes // spec.scenes_per_shard)
-    paths = {shard: directory / f'shard_{spec.first_seed:07d}_{shard:05d}.npz' for shard in range(count)}
+    paths = {
+        shard: directory / f'shard_{spec.first_seed:07d}_{shard:05d}.npz' for shard in range(count)
+    }
     jobs = [(spec, shard, path) for shard, path in paths.items() if not path.exists()]
     with multiprocessing.get_context('spawn').Pool(processes, maxtasksperchild=4) as pool:
         yield from pool.imap_unordered(_render_shard, jobs)
 
 
 def mirror_truth(truth: FrameTruth) -> FrameTruth:
-    """Swap left and right: the truth of the frame's mirror image (masks and orientations left as they are)."""
+    """Swap left and right: the truth of the frame's mirror image (masks and orientations left as
+    they are)."""
+
     def mirrored(item: ObjectTruth) -> ObjectTruth:
         x_min, y_min, x_max, y_max = item.box
         return dataclasses.replace(
-            item, box=(truth.size.width - x_max, y_min, truth.size.width - x_min, y_max),
+            item,
+            box=(truth.size.width - x_max, y_min, truth.size.width - x_min, y_max),
             point=(truth.size.width - 1 - item.point[0], item.point[1]),
             surface_point=(-item.surface_point[0], *item.surface_point[1:]),
             center=(-item.center[0], *item.center[1:]),
         )
+
     return dataclasses.replace(truth, objects=tuple(map(mirrored, truth.objects)))
 
 
 class FrameBank:
     """Frames of finished shards, in memory.
 
-    :param directory: where :func:`render_bank` wrote them; :meth:`refresh` picks up shards that came later.
+    :param directory: where :func:`render_bank` wrote them; :meth:`refresh` picks up shards that
+        came later.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -1,7 +1,10 @@
-"""Architecture of the embedded reasoner, and what makes it learnable on a CPU: dense supervision of its image tokens.
+"""Architecture of the embedded reasoner, and what makes it learnable on a CPU: dense supervision
+of its image tokens.
 
-The model is an ordinary ``Qwen2_5_VLForConditionalGeneration``; the dense head is thrown away after training.
+The model is an ordinary ``Qwen2_5_VLForConditionalGeneration``; the dense head is thrown away
+after training.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +14,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import PreTrainedTokenizerFast, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+)
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
 
 from vr_ros.core.types import Size
@@ -26,8 +33,9 @@ NUMBERS, DIGITS = 6, 3
 class Architecture:
     """Sizes of the embedded reasoner.
 
-    :param rope_theta: low, because M-RoPE gives rows and columns the slow frequencies: with the usual 1e6 a grid of
-        six cells turns them by next to nothing, and the language model cannot tell columns apart.
+    :param rope_theta: low, because M-RoPE gives rows and columns the slow frequencies: with the
+        usual 1e6 a grid of six cells turns them by next to nothing, and the language model cannot
+        tell columns apart.
     :param dense_layer: decoder layers below the dense head.
     """
 
@@ -52,34 +60,57 @@ def build_model(
     token = tokenizer.convert_tokens_to_ids
     config = Qwen2_5_VLConfig(
         text_config={
-            'vocab_size': len(tokenizer), 'hidden_size': a.hidden, 'intermediate_size': a.intermediate,
-            'num_hidden_layers': a.layers, 'num_attention_heads': a.heads, 'num_key_value_heads': a.heads // 2,
-            'max_position_embeddings': 4096, 'tie_word_embeddings': True,
-            'rope_parameters': {'rope_type': 'default', 'rope_theta': a.rope_theta,
-                                'mrope_section': [half - 2 * section, section, section]},
-            'bos_token_id': None, 'eos_token_id': tokenizer.eos_token_id,
+            'vocab_size': len(tokenizer),
+            'hidden_size': a.hidden,
+            'intermediate_size': a.intermediate,
+            'num_hidden_layers': a.layers,
+            'num_attention_heads': a.heads,
+            'num_key_value_heads': a.heads // 2,
+            'max_position_embeddings': 4096,
+            'tie_word_embeddings': True,
+            'rope_parameters': {
+                'rope_type': 'default',
+                'rope_theta': a.rope_theta,
+                'mrope_section': [half - 2 * section, section, section],
+            },
+            'bos_token_id': None,
+            'eos_token_id': tokenizer.eos_token_id,
             'pad_token_id': tokenizer.pad_token_id,
         },
         vision_config={
-            'depth': a.vision_depth, 'hidden_size': a.vision_hidden, 'intermediate_size': a.vision_intermediate,
-            'num_heads': a.heads, 'patch_size': 14, 'spatial_merge_size': 2, 'temporal_patch_size': 2,
-            'window_size': max(model_size.width, model_size.height), 'out_hidden_size': a.hidden,
+            'depth': a.vision_depth,
+            'hidden_size': a.vision_hidden,
+            'intermediate_size': a.vision_intermediate,
+            'num_heads': a.heads,
+            'patch_size': 14,
+            'spatial_merge_size': 2,
+            'temporal_patch_size': 2,
+            'window_size': max(model_size.width, model_size.height),
+            'out_hidden_size': a.hidden,
             'fullatt_block_indexes': list(range(a.vision_depth)),
         },
-        image_token_id=token('<|image_pad|>'), video_token_id=token('<|video_pad|>'),
-        vision_start_token_id=token('<|vision_start|>'), vision_end_token_id=token('<|vision_end|>'),
+        image_token_id=token('<|image_pad|>'),
+        video_token_id=token('<|video_pad|>'),
+        vision_start_token_id=token('<|vision_start|>'),
+        vision_end_token_id=token('<|vision_end|>'),
         tie_word_embeddings=True,
     )
     return Qwen2_5_VLForConditionalGeneration._from_config(config, attn_implementation='eager')
 
 
 def _batched_vision_attention(
-    self: nn.Module, hidden_states: torch.Tensor, cu_seqlens: torch.Tensor,
-    position_embeddings: tuple[torch.Tensor, torch.Tensor], **_: object,
+    self: nn.Module,
+    hidden_states: torch.Tensor,
+    cu_seqlens: torch.Tensor,
+    position_embeddings: tuple[torch.Tensor, torch.Tensor],
+    **_: object,
 ) -> torch.Tensor:
     patches, images = hidden_states.shape[0], cu_seqlens.numel() - 1
     query, key, value = (
-        self.qkv(hidden_states).reshape(patches, 3, self.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
+        self.qkv(hidden_states)
+        .reshape(patches, 3, self.num_heads, -1)
+        .permute(1, 0, 2, 3)
+        .unbind(0)
     )
     query, key = qwen.apply_rotary_pos_emb_vision(query, key, *position_embeddings)
     query, key, value = (
@@ -133,22 +164,34 @@ def dense_targets(batch: Sequence[Sequence[ModelObject]], model_size: Size) -> D
             cell = o.cell[0] * columns + o.cell[1]
             x_min, y_min, x_max, y_max = o.box
             present[b, cell] = 1
-            geometry[b, cell] = torch.tensor([
-                (x_min + x_max) / 2 / CELL_PX - o.cell[1], (y_min + y_max) / 2 / CELL_PX - o.cell[0],
-                (x_max - x_min) / CELL_PX, (y_max - y_min) / CELL_PX,
-            ])
-            classes[b, cell] = torch.tensor([
-                KINDS.index(o.truth.kind), COLOURS.index(o.truth.colour), SIZES.index(o.truth.size_name),
-            ])
-            digits[b, cell] = torch.tensor([
-                int(text[d]) if d < len(text) else 10
-                for text in map(str, (*o.box, *o.point)) for d in range(DIGITS)
-            ])
+            geometry[b, cell] = torch.tensor(
+                [
+                    (x_min + x_max) / 2 / CELL_PX - o.cell[1],
+                    (y_min + y_max) / 2 / CELL_PX - o.cell[0],
+                    (x_max - x_min) / CELL_PX,
+                    (y_max - y_min) / CELL_PX,
+                ]
+            )
+            classes[b, cell] = torch.tensor(
+                [
+                    KINDS.index(o.truth.kind),
+                    COLOURS.index(o.truth.colour),
+                    SIZES.index(o.truth.size_name),
+                ]
+            )
+            digits[b, cell] = torch.tensor(
+                [
+                    int(text[d]) if d < len(text) else 10
+                    for text in map(str, (*o.box, *o.point))
+                    for d in range(DIGITS)
+                ]
+            )
     return DenseTargets(present, geometry, classes, digits)
 
 
 class DenseHead(nn.Module):
-    """Read objects off image tokens by one linear layer, so that what it needs is there to be copied by attention."""
+    """Read objects off image tokens by one linear layer, so that what it needs is there to be
+    copied by attention."""
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
@@ -156,13 +199,17 @@ class DenseHead(nn.Module):
         self.norm = nn.LayerNorm(hidden)
         self.read = nn.Linear(hidden, sum(self.splits))
 
-    def loss(self, tokens: torch.Tensor, targets: DenseTargets) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(
+        self, tokens: torch.Tensor, targets: DenseTargets
+    ) -> tuple[torch.Tensor, dict[str, float]]:
         """Compare image tokens with the truth.
 
         :param tokens: (B, T, hidden).
         :return: the loss, and its parts by name.
         """
-        present, geometry, *classes, digits = self.read(self.norm(tokens.float())).split(self.splits, -1)
+        present, geometry, *classes, digits = self.read(self.norm(tokens.float())).split(
+            self.splits, -1
+        )
         positive = targets.present > 0
         parts = {
             'present': 3 * F.binary_cross_entropy_with_logits(present[..., 0], targets.present),
@@ -183,13 +230,16 @@ class LayerTap:
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration, layer: int) -> None:
         self.output: torch.Tensor | None = None
-        self._handle = model.model.language_model.layers[layer - 1].register_forward_hook(self._keep)
+        self._handle = model.model.language_model.layers[layer - 1].register_forward_hook(
+            self._keep
+        )
 
     def _keep(self, _module: nn.Module, _inputs: object, output: torch.Tensor | tuple) -> None:
         self.output = output[0] if isinstance(output, tuple) else output
 
     def image_tokens(self, is_image: torch.Tensor) -> torch.Tensor:
-        """:return: (B, T, hidden) of the positions that ``is_image`` (B, L) marks, T equal in every row."""
+        """:return: (B, T, hidden) of the positions that ``is_image`` (B, L) marks, T equal in
+        every row."""
         assert self.output is not None, 'no forward pass yet'
         return self.output[is_image].view(is_image.shape[0], -1, self.output.shape[-1])
 

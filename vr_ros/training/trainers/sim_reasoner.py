@@ -1,8 +1,10 @@
 """Train the embedded reasoner from scratch: the eyes first, then eyes and words together.
 
-Stage ``warm``: image tokens only, dense supervision. Stage ``joint``: next-token loss plus the dense loss, scenes
-growing from three targets to all. Both are resumable; a checkpoint is written every few minutes.
+Stage ``warm``: image tokens only, dense supervision. Stage ``joint``: next-token loss plus the
+dense loss, scenes growing from three targets to all. Both are resumable; a checkpoint is written
+every few minutes.
 """
+
 from __future__ import annotations
 
 import json
@@ -26,7 +28,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how hard to train; minutes count computing only, so a resumed run goes on where it was.
+    """How long and how hard to train; minutes count computing only, so a resumed run goes on where
+    it was.
 
     :param decay: share of the joint stage over which the learning rate falls to nothing.
     :param grow: share of the joint stage after which scenes of any size take part.
@@ -57,10 +60,20 @@ class ReasonerTrainer:
     """The two stages, their state and their checkpoints."""
 
     def __init__(
-        self, model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast,
-        batches: BatchMaker, schedule: Schedule, out: Path, dense_layer: int = 2,
+        self,
+        model: Qwen2_5_VLForConditionalGeneration,
+        tokenizer: PreTrainedTokenizerFast,
+        batches: BatchMaker,
+        schedule: Schedule,
+        out: Path,
+        dense_layer: int = 2,
     ) -> None:
-        self.model, self.tokenizer, self.batches, self.schedule = model, tokenizer, batches, schedule
+        self.model, self.tokenizer, self.batches, self.schedule = (
+            model,
+            tokenizer,
+            batches,
+            schedule,
+        )
         self.out = out
         self.head = DenseHead(model.config.text_config.hidden_size)
         self.tap = LayerTap(model, dense_layer)
@@ -84,10 +97,15 @@ class ReasonerTrainer:
     def save(self) -> None:
         """Write a checkpoint to go on from, whole or not at all."""
         temporary = self.out / 'checkpoint.tmp'
-        torch.save({
-            'model': self.model.state_dict(), 'head': self.head.state_dict(),
-            'optimizer': self.optimizer.state_dict(), 'progress': vars(self.progress),
-        }, temporary)
+        torch.save(
+            {
+                'model': self.model.state_dict(),
+                'head': self.head.state_dict(),
+                'optimizer': self.optimizer.state_dict(),
+                'progress': vars(self.progress),
+            },
+            temporary,
+        )
         temporary.replace(self.out / 'checkpoint.pt')
 
     def warm_up(self) -> None:
@@ -125,7 +143,9 @@ class ReasonerTrainer:
             progress.steps += 1
             progress.joint_minutes += (time.monotonic() - started) / 60
             progress.joint_samples += len(batch.input_ids)
-            self._report('joint', rate, {'text': float(text_loss), 'dense': float(dense_loss), **parts})
+            self._report(
+                'joint', rate, {'text': float(text_loss), 'dense': float(dense_loss), **parts}
+            )
 
     def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
         """:return: next-token loss, dense loss, and token accuracy by kind of token."""
@@ -137,8 +157,10 @@ class ReasonerTrainer:
             end = int(lengths[rows].max())
             with torch.autocast('cpu', dtype=torch.bfloat16):
                 hidden = self.model.model.language_model(
-                    inputs_embeds=embeddings[rows, :end], attention_mask=batch.attention_mask[rows, :end],
-                    position_ids=positions[:, rows, :end], use_cache=False,
+                    inputs_embeds=embeddings[rows, :end],
+                    attention_mask=batch.attention_mask[rows, :end],
+                    position_ids=positions[:, rows, :end],
+                    use_cache=False,
                 ).last_hidden_state
                 labels = batch.labels[rows, 1:end]
                 counted = labels != IGNORED
@@ -165,8 +187,10 @@ class ReasonerTrainer:
         seen = seen.view(len(batch.grid), -1, seen.shape[-1]).repeat_interleave(repeats, 0)
         embeddings = embeddings.masked_scatter(is_image[..., None], seen.to(embeddings.dtype))
         positions, _ = self.model.model.get_rope_index(
-            batch.input_ids, mm_token_type_ids=is_image.int(),
-            image_grid_thw=batch.grid.repeat_interleave(repeats, 0), attention_mask=batch.attention_mask,
+            batch.input_ids,
+            mm_token_type_ids=is_image.int(),
+            image_grid_thw=batch.grid.repeat_interleave(repeats, 0),
+            attention_mask=batch.attention_mask,
         )
         return embeddings, positions, is_image
 
@@ -175,8 +199,15 @@ class ReasonerTrainer:
             groups: dict[str, list[int]] = {'digits': [], 'places': [], 'words': [], 'marks': []}
             for index in range(len(self.tokenizer)):
                 text = self.tokenizer.decode([index])
-                kind = ('digits' if text.isdigit() else 'places' if text.startswith(' at r')
-                        else 'words' if text.strip().isalpha() else 'marks')
+                kind = (
+                    'digits'
+                    if text.isdigit()
+                    else 'places'
+                    if text.startswith(' at r')
+                    else 'words'
+                    if text.strip().isalpha()
+                    else 'marks'
+                )
                 groups[kind].append(index)
             self._kinds = {kind: torch.tensor(members) for kind, members in groups.items()}
         return self._kinds
@@ -195,7 +226,10 @@ class ReasonerTrainer:
                 curve.write(json.dumps(line) + '\n')
             log.info('%s', line)
         minutes = self.progress.warm_minutes + self.progress.joint_minutes
-        if minutes - self.__dict__.setdefault('_saved_at', minutes) >= self.schedule.checkpoint_minutes:
+        if (
+            minutes - self.__dict__.setdefault('_saved_at', minutes)
+            >= self.schedule.checkpoint_minutes
+        ):
             self._saved_at = minutes
             self.save()
             self.batches.bank.refresh()

@@ -1,4 +1,5 @@
 """Architecture and loss of the embedded segmenter, a small SAM 2."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ import torch.nn.functional as F
 from transformers import Sam2Config, Sam2Model
 
 from vr_ros.models.segmenter import drop_video_positions
-
 
 ENTROPY_WEIGHT, OTHERS_WEIGHT = 5.0, 0.3
 
@@ -20,7 +20,8 @@ class Architecture:
     :param image_size: edge in pixels of the square that it sees; masks come out at a quarter of it.
     :param dims, blocks, heads, windows: of the encoder's four stages, at 1/4, 1/8, 1/16 and 1/32;
         no two neighbouring stages may have equal dims.
-    :param position_scale: deviation of the frequencies of the position code, in turns over the image's half.
+    :param position_scale: deviation of the frequencies of the position code, in turns over the
+        image's half.
     :param global_blocks: blocks that attend to the whole image; none may be the first of a stage.
     """
 
@@ -47,9 +48,12 @@ def build_segmenter(architecture: Architecture, seed: int = 0) -> Sam2Model:
     config = Sam2Config(
         vision_config={
             'backbone_config': {
-                'model_type': 'sam2_hiera_det_model', 'hidden_size': a.dims[0],
-                'num_attention_heads': a.heads[0], 'image_size': [edge, edge],
-                'blocks_per_stage': list(a.blocks), 'embed_dim_per_stage': list(a.dims),
+                'model_type': 'sam2_hiera_det_model',
+                'hidden_size': a.dims[0],
+                'num_attention_heads': a.heads[0],
+                'image_size': [edge, edge],
+                'blocks_per_stage': list(a.blocks),
+                'embed_dim_per_stage': list(a.dims),
                 'num_attention_heads_per_stage': list(a.heads),
                 'window_size_per_stage': list(a.windows),
                 'global_attention_blocks': list(a.global_blocks),
@@ -60,8 +64,10 @@ def build_segmenter(architecture: Architecture, seed: int = 0) -> Sam2Model:
         },
         prompt_encoder_config={'hidden_size': a.hidden, 'image_size': edge, 'patch_size': 16},
         mask_decoder_config={
-            'hidden_size': a.hidden, 'mlp_dim': a.decoder_mlp,
-            'num_attention_heads': a.decoder_heads, 'iou_head_hidden_dim': a.hidden,
+            'hidden_size': a.hidden,
+            'mlp_dim': a.decoder_mlp,
+            'num_attention_heads': a.decoder_heads,
+            'iou_head_hidden_dim': a.hidden,
             'attention_downsample_rate': a.attention_downsample,
         },
     )
@@ -85,11 +91,13 @@ def build_segmenter(architecture: Architecture, seed: int = 0) -> Sam2Model:
 
 @torch.no_grad()
 def _attend_to_own_place(attention: torch.nn.Module, sharpness: float = 1.7) -> None:
-    """Let an attention begin with what matters most: a prompt looks at its place, a pixel at the prompts near it.
+    """Let an attention begin with what matters most: a prompt looks at its place, a pixel at the
+    prompts near it.
 
-    Queries and keys start as the position code itself, sine and cosine of a frequency in the same head, so that their
-    product falls with the distance. From random matrices the decoder needs thousands of steps to find its prompts
-    (measured: IoU 0.3 after 350 steps, against 0.8 after 300).
+    Queries and keys start as the position code itself, sine and cosine of a frequency in the same
+    head, so that their product falls with the distance. From random matrices the decoder needs
+    thousands of steps to find its prompts (measured: IoU 0.3 after 350 steps, against 0.8 after
+    300).
     """
     width, half = attention.internal_dim, attention.hidden_size // 2
     pairs = attention.head_dim // 2
@@ -117,9 +125,9 @@ def segmentation_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """Hold three masks per object against the truth.
 
-    The mask with the lowest loss learns most, the others a little, so that none is left behind; the IoU
-    estimates of all three learn (squared error). Cross-entropy in place of SAM's focal loss: where objects
-    fill a few per cent of the image, that one first teaches to predict nothing.
+    The mask with the lowest loss learns most, the others a little, so that none is left behind;
+    the IoU estimates of all three learn (squared error). Cross-entropy in place of SAM's focal
+    loss: where objects fill a few per cent of the image, that one first teaches to predict nothing.
 
     :param logits: (N, 3, h, w) low-resolution mask logits.
     :param scores: (N, 3) estimated IoU.

@@ -1,4 +1,6 @@
-"""Make the embedded models ``sim_tiny`` from nothing: render, train the reasoner, train the segmenter, export."""
+"""Make the embedded models ``sim_tiny`` from nothing: render, train the reasoner, train the
+segmenter, export."""
+
 from __future__ import annotations
 
 import argparse
@@ -18,8 +20,8 @@ from vr_ros.training import sim_targets
 from vr_ros.training.trainers.sim_batches import BatchMaker
 from vr_ros.training.trainers.sim_frames import BankSpec, FrameBank, render_bank
 from vr_ros.training.trainers.sim_model import Architecture, build_model
-from vr_ros.training.trainers.sim_segmenter import train_segmenter
 from vr_ros.training.trainers.sim_reasoner import ReasonerTrainer, Schedule
+from vr_ros.training.trainers.sim_segmenter import train_segmenter
 from vr_ros.training.trainers.sim_tokenizer import build_tokenizer, place_tokens
 
 log = logging.getLogger(__name__)
@@ -28,12 +30,21 @@ SEGMENTER_SIZE = Size(256, 256)
 
 def prompt_phrases(card: ModelCard) -> list[str]:
     """Constant pieces of the card's prompts and of the responses: one token each."""
-    phrases = ['system\n', 'user\n', 'assistant\n', sim_targets.LIST_OPENING, sim_targets.MATCH_OPENING,
-               sim_targets.NO_MATCH, sim_targets.REASON_OPENING]
+    phrases = [
+        'system\n',
+        'user\n',
+        'assistant\n',
+        sim_targets.LIST_OPENING,
+        sim_targets.MATCH_OPENING,
+        sim_targets.NO_MATCH,
+        sim_targets.REASON_OPENING,
+    ]
     for task in (Task.DETECTION, Task.SEGMENTATION, Task.COUNTING, Task.VQA):
         template = card.reasoner.template(task)
         phrases.append(template.system)
-        before, _, after = template.user.replace('{Answer}', template.example).partition('{Question}')
+        before, _, after = template.user.replace('{Answer}', template.example).partition(
+            '{Question}'
+        )
         phrases += [before, after]
     return [phrase for phrase in dict.fromkeys(phrases) if phrase]
 
@@ -71,9 +82,15 @@ def train_reasoner(card: ModelCard, frames: Path, out: Path, schedule: Schedule)
     architecture = Architecture()
     model = build_model(architecture, tokenizer, size).train()
     bank = FrameBank(frames)
-    log.info('%d frames, %d tokens, %.2f M parameters', len(bank), len(tokenizer),
-             sum(p.numel() for p in model.parameters()) / 1e6)
-    seed = int(np.random.SeedSequence().entropy % 2**32)  # a resumed run must not see the same batches again
+    log.info(
+        '%d frames, %d tokens, %.2f M parameters',
+        len(bank),
+        len(tokenizer),
+        sum(p.numel() for p in model.parameters()) / 1e6,
+    )
+    seed = int(
+        np.random.SeedSequence().entropy % 2**32
+    )  # a resumed run must not see the same batches again
     batches = BatchMaker(bank, tokenizer, card.reasoner, size, seed=seed)
     trainer = ReasonerTrainer(model, tokenizer, batches, schedule, out, architecture.dense_layer)
     if trainer.resume():
@@ -85,7 +102,8 @@ def train_reasoner(card: ModelCard, frames: Path, out: Path, schedule: Schedule)
 
 
 def export_reasoner(trainer: ReasonerTrainer, directory: Path) -> None:
-    """Write safetensors (bfloat16), configuration and tokenizer as any Qwen2.5-VL checkpoint has them."""
+    """Write safetensors (bfloat16), configuration and tokenizer as any Qwen2.5-VL checkpoint has
+    them."""
     model = trainer.model.to(torch.bfloat16)
     model.save_pretrained(directory)
     trainer.tokenizer.save_pretrained(directory)
@@ -112,9 +130,13 @@ def main(arguments: list[str] | None = None) -> int:
     frames, masks = options.out / 'frames', options.out / 'masks'
     if options.step == 'frames':
         size = card.reasoner.image(Task.DETECTION).size
-        return _render(BankSpec(options.scenes, options.first_seed, options.views, size), frames, options)
+        return _render(
+            BankSpec(options.scenes, options.first_seed, options.views, size), frames, options
+        )
     if options.step == 'masks':
-        spec = BankSpec(options.scenes, options.first_seed, options.views, SEGMENTER_SIZE, keep_masks=True)
+        spec = BankSpec(
+            options.scenes, options.first_seed, options.views, SEGMENTER_SIZE, keep_masks=True
+        )
         return _render(spec, masks, options)
     if options.step == 'segmenter':
         train_segmenter(FrameBank(masks), options.out / 'segmenter', minutes=options.minutes)

@@ -1,8 +1,11 @@
-"""The embedded model's tokenizer: Qwen's special tokens, one token per digit, any text without loss, few entries.
+"""The embedded model's tokenizer: Qwen's special tokens, one token per digit, any text without
+loss, few entries.
 
-A byte-level BPE like Qwen's, trained on the simulator's own sentences. The constant parts of the prompt and of the
-answer are single tokens, so that a sequence is a third as long; the text they stand for stays the reference's.
+A byte-level BPE like Qwen's, trained on the simulator's own sentences. The constant parts of the
+prompt and of the answer are single tokens, so that a sequence is a third as long; the text they
+stand for stays the reference's.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -12,12 +15,27 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from transformers import PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = (
-    '<|endoftext|>', '<|im_start|>', '<|im_end|>', '<|vision_start|>', '<|vision_end|>',
-    '<|vision_pad|>', '<|image_pad|>', '<|video_pad|>',
+    '<|endoftext|>',
+    '<|im_start|>',
+    '<|im_end|>',
+    '<|vision_start|>',
+    '<|vision_end|>',
+    '<|vision_pad|>',
+    '<|image_pad|>',
+    '<|video_pad|>',
 )
 ANSWER_TOKENS = (
-    '<think>', '</think>', '<answer>', '</answer>', '{"bbox_2d": [', '], "point_2d": [', ']}', ', {"bbox_2d": [',
-    '[{"bbox_2d": [', ']}]', '[]',
+    '<think>',
+    '</think>',
+    '<answer>',
+    '</answer>',
+    '{"bbox_2d": [',
+    '], "point_2d": [',
+    ']}',
+    ', {"bbox_2d": [',
+    '[{"bbox_2d": [',
+    ']}]',
+    '[]',
 )
 
 
@@ -38,22 +56,38 @@ def build_tokenizer(
     :return: a fast tokenizer with the same special tokens as Qwen2.5-VL.
     """
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(r'\p{N}'), 'isolated'),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-    ])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(r'\p{N}'), 'isolated'),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(sentences, trainers.BpeTrainer(
-        vocab_size=vocab_size, show_progress=False, special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    ))
+    tokenizer.train_from_iterator(
+        sentences,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            show_progress=False,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
     pieces = dict.fromkeys([*ANSWER_TOKENS, *phrases, *places])
     tokenizer.add_tokens([AddedToken(piece, normalized=False, special=False) for piece in pieces])
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token='<|im_end|>', pad_token='<|endoftext|>',
-        clean_up_tokenization_spaces=False, padding_side='left',
-        extra_special_tokens=['<|im_start|>', '<|vision_start|>', '<|vision_end|>', '<|image_pad|>',
-                              '<|video_pad|>', '<|vision_pad|>'],
+        tokenizer_object=tokenizer,
+        eos_token='<|im_end|>',
+        pad_token='<|endoftext|>',
+        clean_up_tokenization_spaces=False,
+        padding_side='left',
+        extra_special_tokens=[
+            '<|im_start|>',
+            '<|vision_start|>',
+            '<|vision_end|>',
+            '<|image_pad|>',
+            '<|video_pad|>',
+            '<|vision_pad|>',
+        ],
     )
 
 
