@@ -1,10 +1,11 @@
 """Starts the perception node: ros2 launch vr_ros perception.launch.py model:=visionreasoner_7b."""
 import yaml
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 # Parameters of the node that an argument of the same name sets. Without one the file decides.
 PARAMETERS = ('model', 'device', 'worker_python', 'image_topics', 'cameras', 'image_transport')

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from builtin_interfaces.msg import Time
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -160,7 +161,7 @@ class Graph:
 
 def image(picture: np.ndarray, encoding: str = 'rgb8', frame_id: str = 'camera_optical',
           data: bytes | None = None, step: int | None = None,
-          size: Sequence[int] | None = None) -> Image:
+          size: Sequence[int] | None = None, stamp: Time | None = None) -> Image:
     """Make a sensor_msgs/Image, honest or not.
 
     :param picture: (H, W, 3) uint8.
@@ -172,6 +173,7 @@ def image(picture: np.ndarray, encoding: str = 'rgb8', frame_id: str = 'camera_o
     message = Image(height=height, width=width, encoding=encoding,
                     step=3 * width if step is None else step)
     message.header.frame_id = frame_id
+    message.header.stamp = stamp or Time()
     message.data.frombytes(picture.tobytes() if data is None else data)
     return message
 
