@@ -15,11 +15,18 @@ from vr_ros.models.card import ReasonerCard
 from vr_ros.models.preprocess import QWEN2_5_VL_PATCHES, patchify
 from vr_ros.sim.instructions import SimInstruction, generate
 from vr_ros.sim.truth import FrameTruth
-from vr_ros.training.sim_targets import model_objects, response
+from vr_ros.training.sim_targets import (
+    MATCH_OPENING,
+    NO_MATCH,
+    REASON_OPENING,
+    model_objects,
+    response,
+)
 from vr_ros.training.trainers.sim_frames import FrameBank, mirror_truth
 from vr_ros.training.trainers.sim_model import DenseTargets, dense_targets
 
 IGNORED = -100  # label of positions that carry no loss
+CHOICE_WEIGHT, DIGIT_WEIGHT = 4.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,7 @@ class Batch:
 
     :param pixel_values: (B * patches, values per patch).
     :param input_ids, labels: (B * R, L), right-padded; rows of one image follow each other.
+    :param weights: (B * R, L) float, how much each label counts.
     """
 
     pixel_values: torch.Tensor
@@ -35,6 +43,7 @@ class Batch:
     input_ids: torch.Tensor
     attention_mask: torch.Tensor
     labels: torch.Tensor
+    weights: torch.Tensor
     dense: DenseTargets
 
 
@@ -58,6 +67,9 @@ class BatchMaker:
         self._prefix: dict[tuple[Task, str], list[int]] = {}
         self._eos = tokenizer.eos_token_id
         self._counts = np.zeros(0, int)
+        token = tokenizer.convert_tokens_to_ids
+        self._digits = torch.tensor(token(list('0123456789')))
+        self._openings = torch.tensor(token([MATCH_OPENING, REASON_OPENING, NO_MATCH, '<answer>']))
 
     def pick(self, batch: int, max_targets: int) -> list[int]:
         """Draw frames with at most ``max_targets`` targets (the curriculum's knob)."""
@@ -122,8 +134,20 @@ class BatchMaker:
             ids,
             mask,
             labels,
+            self.weigh(labels),
             dense_targets(objects, self.size),
         )
+
+    def weigh(self, labels: torch.Tensor) -> torch.Tensor:
+        """Let the few tokens that choose count most, and digits least: half of them are the last of
+        a number, which hardly matters and is hard to tell.
+
+        :param labels: (N, L).
+        :return: (N, L) float.
+        """
+        choosing = torch.isin(labels, self._openings).cumsum(1) > 0
+        weights = torch.where(choosing, CHOICE_WEIGHT, 1.0)
+        return weights.masked_fill(torch.isin(labels, self._digits), DIGIT_WEIGHT)
 
     def _image_only(self) -> list[int]:
         key = (Task.AUTO, '')

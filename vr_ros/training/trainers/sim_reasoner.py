@@ -133,7 +133,7 @@ class ReasonerTrainer:
         first_step = progress.steps
         while progress.joint_minutes < schedule.joint_minutes:
             share = progress.joint_minutes / schedule.joint_minutes
-            ramp = min(1.0, (progress.steps - first_step + 1) / 100)
+            ramp = min(1.0, (progress.steps - first_step + 1) / 40)
             rate = schedule.learning_rate * ramp * min(1.0, (1 - share) / schedule.decay)
             started = time.monotonic()
             limit = 3 + math.floor(8 * min(1.0, share / schedule.grow))
@@ -152,7 +152,8 @@ class ReasonerTrainer:
         repeats = len(batch.input_ids) // len(batch.grid)
         embeddings, positions, is_image = self._embed(batch, repeats)
         lengths = batch.attention_mask.sum(1)
-        logits, wanted, order, seen = [], [], lengths.argsort(), []
+        logits, wanted, weights, seen = [], [], [], []
+        order = lengths.argsort()
         for rows in order.chunk(CHUNKS):  # rows of like length together: less padding to compute
             end = int(lengths[rows].max())
             with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -166,13 +167,18 @@ class ReasonerTrainer:
                 counted = labels != IGNORED
                 logits.append(self.model.lm_head(hidden[:, :-1][counted]))
             wanted.append(labels[counted])
+            weights.append(batch.weights[rows, 1:end][counted])
             seen.append(self.tap.image_tokens(is_image[rows, :end]))
         logits, wanted = torch.cat(logits).float(), torch.cat(wanted)
-        text_loss = F.cross_entropy(logits, wanted)
+        weights = torch.cat(weights)
+        each = F.cross_entropy(logits, wanted, reduction='none')
+        text_loss = (each * weights).sum() / weights.sum()
         first = torch.cat(seen)[order.argsort()[::repeats]]
         dense_loss, parts = self.head.loss(first, batch.dense)
         right = logits.argmax(-1) == wanted
         parts = {f'see_{name}': value for name, value in parts.items()}
+        chosen = (weights > 1) & ~torch.isin(wanted, self._token_kinds()['marks'])
+        parts['choice'] = float(right[chosen].float().mean())
         for kind, members in self._token_kinds().items():
             of_kind = torch.isin(wanted, members)
             parts[kind] = float(right[of_kind].float().mean()) if of_kind.any() else math.nan
