@@ -54,7 +54,7 @@ def robot() -> Iterator[Robot]:
 
 
 def show(robot: Robot) -> None:
-    """Publish an image, which may be lost: this side knows of the other before it is known there."""
+    """Publish an image. It may be lost: this side may know of the other before it is known there."""
     robot.images.publish(image(PICTURE, stamp=robot.node.get_clock().now().to_msg()))
     robot.spin(0.1)
 

@@ -1,0 +1,88 @@
+"""Mailboxes and names of cameras."""
+from __future__ import annotations
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from dispatching import image_cdr
+
+from vr_ros.core.types import PerceptionError, Size, Stamp, Status
+from vr_ros.nodes.cameras import Camera, Frame, camera_name, make_cameras
+from vr_ros.nodes.parameter_spec import ParameterError
+from vr_ros.pipeline.protocol import FrameKind
+
+
+@pytest.mark.parametrize(('topic', 'name'), [
+    ('image', 'camera'),                              # the default says nothing
+    ('/image_raw', 'camera'),                         # nor does the usual name
+    ('front/image', 'front'),                         # the usual folder
+    ('/robot/wrist/image_raw', 'wrist'),              # the nearest folder
+    ('/head/rgb/image_rect_color', 'head'),           # rgb is no camera
+    ('/cam_left/color/image_raw/compressed', 'cam_left'),
+    ('~/image', 'camera'),                            # private
+    ('overview', 'overview'),                         # its own word
+])
+def test_camera_name(topic: str, name: str) -> None:
+    assert camera_name(topic) == name
+
+
+def test_cameras_are_made_of_topics_and_names() -> None:
+    cameras = make_cameras(['front/image', 'back/image/compressed'], ['f', 'b'], 'compressed')
+    assert [(camera.name, camera.topic) for camera in cameras.values()] == [
+        ('f', 'front/image/compressed'), ('b', 'back/image/compressed')]
+    assert list(make_cameras(['front/image', ''], [''], 'raw')) == ['front']
+
+
+@pytest.mark.parametrize(('topics', 'names', 'words'), [
+    ([], [], 'no topic'),                                        # nothing to look at
+    ([''], [''], 'no topic'),                                    # nothing, as ROS writes it
+    (['a', 'b'], ['one'], '1 names for 2'),                      # one has no name
+    (['a', 'a'], [], 'both a'),                                  # the same twice
+    (['a', 'b'], ['x', 'x'], 'both x'),                          # two of one name
+    (['/r1/cam/image', '/r2/cam/image'], [], 'both cam'),        # two derived to one name
+])
+def test_topics_and_names_that_do_not_go_together(
+        topics: list[str], names: list[str], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        make_cameras(topics, names, 'raw')
+
+
+def test_the_newest_frame_wins() -> None:
+    camera = Camera('c', 'image', FrameKind.IMAGE)
+    assert camera.newest is None and camera.received == 0
+    camera.put(b'first', 1.0)
+    camera.put(b'second', 2.5)
+    assert camera.newest == Frame('c', b'second', FrameKind.IMAGE, 2, 2.5)
+    camera.clear()
+    assert camera.newest is None and camera.received == 2
+
+
+def test_a_frame_reads_its_own_header() -> None:
+    frame = Frame('c', image_cdr(12_000_000_345, 8, 6, 'optical'), FrameKind.IMAGE, 1, 0.0)
+    assert frame.header.stamp == Stamp(12, 345) and frame.header.frame_id == 'optical'
+    assert frame.size == Size(8, 6)
+    assert frame.age_s(13_500_000_345) == 1.5
+    frame.check_size(48)
+    frame.check_size(0)
+    with pytest.raises(PerceptionError, match='8 x 6') as caught:
+        frame.check_size(47)
+    assert caught.value.status is Status.IMAGE_TOO_LARGE
+
+
+@pytest.mark.parametrize('suffix', ['.jpg', '.png'])
+def test_the_size_of_a_compressed_frame_is_read_without_decoding(suffix: str) -> None:
+    picture = cv2.imencode(suffix, np.zeros((5, 9, 3), np.uint8))[1].tobytes()
+    header = struct.pack('<iII', 1, 2, 1) + b'\0' * 4 + struct.pack('<I', 4) + b'jpg\0'
+    cdr = b'\x00\x01\x00\x00' + header + struct.pack('<I', len(picture)) + picture
+    assert Frame('c', cdr, FrameKind.COMPRESSED, 1, 0.0).size == Size(9, 5)
+    assert Frame('c', cdr[:-8], FrameKind.COMPRESSED, 1, 0.0).size == Size(0, 0)
+
+
+def test_a_frame_of_rubbish_has_no_size_and_no_header() -> None:
+    frame = Frame('c', b'rubbish', FrameKind.IMAGE, 1, 0.0)
+    assert frame.size == Size(0, 0)
+    with pytest.raises(PerceptionError) as caught:
+        frame.age_s(0)
+    assert caught.value.status is Status.BAD_IMAGE

@@ -1,0 +1,107 @@
+"""When the node calls itself well, in trouble, or broken."""
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from dispatching import image_cdr
+from std_msgs.msg import Header
+
+from vr_ros.core.types import Size, Status
+from vr_ros.nodes.cameras import Camera
+from vr_ros.nodes.diagnostics import (
+    ERROR,
+    OK,
+    WARN,
+    CameraJudge,
+    Diagnosis,
+    judge_instructions,
+    judge_model,
+    to_message,
+)
+from vr_ros.pipeline.protocol import FrameKind, Heartbeat
+from vr_ros.pipeline.supervisor import WorkerHealth
+from vr_ros.pipeline.worker_client import WorkerState
+
+
+@pytest.mark.parametrize(('state', 'silent_s', 'level', 'words'), [
+    (WorkerState.READY, 1.0, OK, 'ready'),
+    (WorkerState.READY, 4.9, OK, 'ready'),
+    (WorkerState.READY, 5.1, ERROR, 'silent for 5 s'),   # it hangs beyond its own help
+    (WorkerState.LOADING, 99.0, WARN, 'why'),            # says nothing while it imports
+    (WorkerState.STARTING, 0.0, WARN, 'why'),
+    (WorkerState.RESTARTING, 0.0, ERROR, 'why'),
+    (WorkerState.FAILED, 0.0, ERROR, 'why'),
+    (WorkerState.CLOSED, 0.0, OK, 'not configured'),
+])
+def test_model(state: WorkerState, silent_s: float, level: int, words: str) -> None:
+    heartbeat = Heartbeat(2_000_000, 5_000_000, 8_000_000)
+    health = WorkerHealth(state, 'why', 'm', 12, 3, heartbeat, 100.0)
+    diagnosis = judge_model(health, 100.0 + silent_s)
+    assert diagnosis.level == level and words in diagnosis.message
+    assert diagnosis.values['restarts'] == '3' and diagnosis.values['worker pid'] == '12'
+    assert diagnosis.values['worker memory [MB]'] == '2'
+    assert diagnosis.values['GPU memory [MB]'] == '5'
+
+
+def test_a_worker_that_never_spoke_is_not_called_silent() -> None:
+    assert judge_model(WorkerHealth(WorkerState.READY), 1e9).level == OK
+
+
+def test_instructions() -> None:
+    results = Counter({Status.TIMEOUT: 2, Status.OK: 5})
+    diagnosis = judge_instructions(9, 10, results)
+    assert (diagnosis.level, diagnosis.message) == (OK, '9 open')
+    assert diagnosis.values == {'open': '9', 'results': '7', 'OK': '5', 'TIMEOUT': '2'}
+    assert judge_instructions(10, 10, results).level == WARN
+
+
+@pytest.mark.parametrize(('age_s', 'calibrated', 'level', 'words'), [
+    (None, None, WARN, 'no image'),                  # never one
+    (0.5, None, OK, 'arrive'),                       # a fresh one
+    (0.5, Size(4, 3), OK, 'arrive'),                 # and it is the camera_info's
+    (0.5, Size(0, 0), OK, 'arrive'),                 # an uncalibrated camera says 0 x 0
+    (0.5, Size(8, 6), WARN, '8 x 6'),                # the driver changed resolution
+    (2.5, None, WARN, '2.5 s old'),                  # the camera stopped
+    (-2.5, None, WARN, '-2.5 s old'),                # the clocks differ
+])
+def test_camera(age_s: float | None, calibrated: Size | None, level: int, words: str) -> None:
+    camera = Camera('c', 'image', FrameKind.IMAGE)
+    if age_s is not None:
+        camera.put(image_cdr(10**12 - round(age_s * 1e9)), 0.0)
+    diagnosis = CameraJudge().judge(camera, calibrated, 2.0, 50.0, 10**12)
+    assert diagnosis.level == level and words in diagnosis.message
+
+
+def test_without_an_age_limit_no_image_is_old() -> None:
+    camera = Camera('c', 'image', FrameKind.IMAGE)
+    camera.put(image_cdr(0), 0.0)
+    assert CameraJudge().judge(camera, None, 0.0, 50.0, 10**18).level == OK
+
+
+def test_images_that_cannot_be_read_are_an_error() -> None:
+    camera = Camera('c', 'image', FrameKind.IMAGE)
+    camera.put(b'rubbish', 0.0)
+    assert CameraJudge().judge(camera, None, 2.0, 50.0, 0).level == ERROR
+
+
+def test_the_rate_is_that_since_the_last_look() -> None:
+    camera, judge = Camera('c', 'image', FrameKind.IMAGE), CameraJudge()
+
+    def rate(now: float) -> str | None:
+        return judge.judge(camera, None, 0.0, now, 0).values.get('rate [Hz]')
+
+    assert rate(10.0) is None
+    for _ in range(15):
+        camera.put(image_cdr(0), 0.0)
+    assert rate(10.5) == '30.0'
+    assert rate(11.5) == '0.0'
+
+
+def test_message() -> None:
+    message = to_message(Header(frame_id='f'), '/robot/perception', 'sim_tiny', [
+        Diagnosis('model', WARN, 'loading', {'state': 'loading'})])
+    (status,) = message.status
+    assert (status.name, status.level, status.hardware_id) == (
+        '/robot/perception: model', b'\x01', 'sim_tiny')
+    assert [(pair.key, pair.value) for pair in status.values] == [('state', 'loading')]
