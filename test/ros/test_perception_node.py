@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 import cv2
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from fault_backend import digest
@@ -254,3 +255,22 @@ def test_qos_can_be_overridden(graph: MakeGraph, topic: str) -> None:
     made = graph(**{f'qos_overrides./own/{topic}.publisher.reliability': 'best_effort'})
     info = made.node.get_publishers_info_by_topic(f'/own/{topic}')
     assert [item.qos_profile.reliability.name for item in info] == ['BEST_EFFORT']
+
+
+def test_the_overlay_is_drawn_while_somebody_watches(graph: MakeGraph) -> None:
+    robot = graph().start()
+    raw = robot.listen('perception/overlay', Image, qos.newest())
+    small = robot.listen('perception/overlay/compressed', CompressedImage, qos.newest())
+
+    def ask() -> bool:
+        robot.show(np.zeros((24, 32, 3), np.uint8))
+        robot.ask('echo')
+        robot.spin(0.1)
+        return bool(raw and small)
+
+    robot.until(ask)
+    assert (raw[0].width, raw[0].height, raw[0].encoding) == (32, 24, 'rgb8')
+    assert raw[0].header.frame_id == 'camera_optical' and raw[0].header.stamp.sec > 0
+    assert any(raw[0].data)
+    decoded = cv2.imdecode(np.frombuffer(small[0].data, np.uint8), cv2.IMREAD_COLOR)
+    assert decoded.shape == (24, 32, 3) and small[0].header == raw[0].header

@@ -39,8 +39,8 @@ from vr_ros.srv import PerceiveImage
 __all__ = [
     'AnswerMsg', 'CompressedImage', 'Count', 'DetectionArray', 'InstructionMsg', 'MaskArray',
     'Perceive', 'PerceiveImage', 'answer_to_msg', 'count_to_msg', 'detections_to_msg',
-    'feedback_of_answer', 'feedback_of_progress', 'instruction_from_msg', 'instruction_to_msg',
-    'masks_to_msg', 'partial_to_msg',
+    'feedback_of_answer', 'feedback_of_progress', 'header_to_msg', 'instruction_from_msg',
+    'instruction_to_msg', 'masks_to_msg', 'partial_to_msg',
 ]
 
 _NANOSECONDS = 1_000_000_000
@@ -82,13 +82,13 @@ def detections_to_msg(answer: Answer) -> DetectionArray:
     """Write a result with all that was found."""
     perception = answer.perception
     return DetectionArray(
-        header=_header(answer.frame), outcome=_outcome(answer), count=int(perception.count),
+        header=header_to_msg(answer.frame), outcome=_outcome(answer), count=int(perception.count),
         detections=[_detection(found) for found in perception.detections])
 
 
 def count_to_msg(answer: Answer) -> Count:
     """Write a result's number of objects."""
-    return Count(header=_header(answer.frame), outcome=_outcome(answer),
+    return Count(header=header_to_msg(answer.frame), outcome=_outcome(answer),
                  count=int(answer.perception.count))
 
 
@@ -96,7 +96,7 @@ def masks_to_msg(answer: Answer) -> MaskArray:
     """Write a result's masks; objects without one are left out."""
     masked = [(found.index, found.mask) for found in answer.perception.detections if found.mask]
     return MaskArray(
-        header=_header(answer.frame), outcome=_outcome(answer),
+        header=header_to_msg(answer.frame), outcome=_outcome(answer),
         indices=array.array('I', [int(index) for index, _ in masked]),
         track_ids=[''] * len(masked), masks=[_mask(mask) for _, mask in masked])
 
@@ -109,7 +109,8 @@ def answer_to_msg(answer: Answer, *, reasoning: bool, raw_text_limit: int) -> An
     """
     perception = answer.perception
     return AnswerMsg(
-        header=_header(answer.frame), outcome=_outcome(answer), answer=_text(perception.answer),
+        header=header_to_msg(answer.frame), outcome=_outcome(answer),
+        answer=_text(perception.answer),
         reasoning=_text(perception.reasoning) if reasoning else '',
         raw_text=_text(perception.raw_text[:raw_text_limit]),
         finish_reason=_text(perception.finish_reason))
@@ -145,7 +146,7 @@ def feedback_of_answer(answer: Answer, detections: DetectionArray,
 def _feedback(job: Job, stage: Stage, sequence: int, frame: Frame | None) -> Perceive.Feedback:
     return Perceive.Feedback(
         stage=int(stage), instruction_id=_text(job.instruction.id), camera=_text(job.camera),
-        sequence=int(sequence), header=_header(frame))
+        sequence=int(sequence), header=header_to_msg(frame))
 
 
 def _outcome(answer: Answer) -> Outcome:
@@ -157,7 +158,7 @@ def _outcome(answer: Answer) -> Outcome:
         status=int(perception.status), status_message=_text(perception.status_message),
         is_final=True, sequence=int(answer.sequence), source=Outcome.REASONED,
         instruction_stamp=_time(job.instruction.stamp),
-        reasoned_stamp=_header(answer.frame).stamp,
+        reasoned_stamp=header_to_msg(answer.frame).stamp,
         image_width=int(perception.image_size.width),
         image_height=int(perception.image_size.height),
         timing=_timing(perception.timing))
@@ -189,7 +190,7 @@ def _timing(timing: Timing) -> TimingMsg:
         completion_tokens=int(timing.completion_tokens), frames_dropped=int(timing.frames_dropped))
 
 
-def _header(frame: Frame | None) -> Header:
+def header_to_msg(frame: Frame | None) -> Header:
     """Copy the image's header untouched; an empty one where there is none, or none readable."""
     try:
         header = frame.header if frame is not None else None

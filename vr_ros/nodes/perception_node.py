@@ -19,6 +19,7 @@ from vr_ros.nodes.convert import InstructionMsg, instruction_from_msg
 from vr_ros.nodes.diagnostics import CameraJudge, judge_instructions, judge_model, to_message
 from vr_ros.nodes.dispatch import Clocks, Dispatcher
 from vr_ros.nodes.image_input import ImageInput
+from vr_ros.nodes.overlay import OverlayPublisher
 from vr_ros.nodes.parameter_server import ParameterServer
 from vr_ros.nodes.parameter_spec import ParameterError
 from vr_ros.nodes.parameters import PerceptionParameters
@@ -26,6 +27,7 @@ from vr_ros.nodes.perceive_requests import PerceiveRequests
 from vr_ros.nodes.publishers import ResultPublishers
 from vr_ros.nodes.safely import safely
 from vr_ros.nodes.spin import run_node
+from vr_ros.nodes.updates import Update
 from vr_ros.nodes.worker_bridge import WorkerBridge
 from vr_ros.pipeline.supervisor import WorkerHealth
 from vr_ros.pipeline.worker_client import WorkerState
@@ -49,11 +51,12 @@ class PerceptionNode(LifecycleNode):
         self._is_active = False
         self._table = ParameterServer(
             self, PerceptionParameters, lambda: not self._cameras)
+        self._overlay = OverlayPublisher(self)
         self._outputs = ResultPublishers(self, lambda: self._table.values)
         self._dispatcher = Dispatcher(
             lambda: self._table.values,
             Clocks(time.monotonic, lambda: int(self.get_clock().now().nanoseconds)),
-            safely(self, self._outputs.publish), self.get_logger().warning)
+            self._on_update, self.get_logger().warning)
         self._bridge = WorkerBridge(self, safely(self, self._dispatcher.on_worker),
                                     safely(self, self._on_health), self._set_alarm)
         self._alarm = Alarm(self, safely(self, self._pump))
@@ -138,6 +141,10 @@ class PerceptionNode(LifecycleNode):
         self._bridge.close()
         self._cameras = {}
         return _SUCCESS
+
+    def _on_update(self, update: Update) -> None:
+        safely(self, self._outputs.publish)(update)
+        safely(self, self._overlay.show)(update)
 
     def _on_instruction(self, message: InstructionMsg) -> None:
         instruction, error = instruction_from_msg(message, self._now())
