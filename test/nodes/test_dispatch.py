@@ -291,125 +291,6 @@ def test_every_camera_gets_its_own_answer() -> None:
         ('left', 0), ('right', 0)]
 
 
-def test_a_continuous_instruction_is_answered_at_its_period_on_new_frames() -> None:
-    bench = Bench(reason_period=2.0)
-    bench.show()
-    bench.tell('a', mode=CONTINUOUS)
-    bench.advance(0.5)
-    bench.finish()
-    bench.show()
-    bench.advance(1.49)
-    assert len(bench.worker.requests) == 1
-    bench.advance(0.02)
-    assert len(bench.worker.requests) == 2
-    bench.finish()
-    bench.advance(10.0)
-    assert len(bench.worker.requests) == 2  # no new frame
-    bench.show()
-    bench.finish()
-    assert [(answer.sequence, answer.ended) for answer in bench.answers] == [
-        (0, False), (1, False), (2, False)]
-    assert bench.dispatcher.waiting == 1
-
-
-def test_a_continuous_instruction_tells_that_images_stopped_and_goes_on() -> None:
-    bench = Bench(default_deadline=5.0)
-    bench.show()
-    bench.tell('a', mode=CONTINUOUS)
-    bench.finish()
-    bench.advance(8.0)
-    bench.show()
-    bench.finish()
-    assert [status for _, status in bench.statuses] == ['OK', 'STALE_IMAGE', 'OK']
-    assert not any(answer.ended for answer in bench.answers)
-
-
-def test_a_continuous_instruction_that_fails_pauses() -> None:
-    bench = Bench(reason_period=0.0, max_image_pixels=6)
-    for _ in range(30):
-        bench.show()
-        if not bench.dispatcher.waiting:
-            bench.tell('a', mode=CONTINUOUS)
-        bench.advance(0.1)
-    assert bench.statuses == [('a', 'IMAGE_TOO_LARGE')] * 3
-
-
-def test_a_newer_continuous_instruction_takes_the_place_of_the_older() -> None:
-    bench = Bench('left', 'right')
-    bench.show('left')
-    bench.tell('old', mode=CONTINUOUS)
-    request = bench.begin()
-    bench.dispatcher.on_worker(protocol.Text(request.id, 'I see a cup'))
-    bench.dispatcher.on_worker(protocol.Objects(request.id, (CUP,), False))
-    bench.tell('new', mode=CONTINUOUS, cameras=('left',))
-    (answer,) = bench.answers
-    assert bench.statuses == [('old', 'SUPERSEDED')] and answer.ended
-    assert answer.perception.detections == (CUP,) and answer.perception.count == 1
-    assert answer.perception.reasoning == 'I see a cup'
-    assert bench.worker.cancelled == [request.id]
-    assert bench.worker.requests[-1].id != request.id
-    bench.show('right')
-    bench.finish()
-    bench.finish()
-    assert [(a.job.instruction.id, a.job.camera) for a in bench.answers[1:]] == [
-        ('new', 'left'), ('old', 'right')]
-
-
-def test_once_and_continuous_take_turns() -> None:
-    bench = Bench(reason_period=0.0)
-    bench.show()
-    bench.tell('always', mode=CONTINUOUS)
-    for name in 'ab':
-        bench.tell(name)
-    for _ in range(4):
-        bench.advance(0.1)
-        bench.show()
-        bench.finish()
-    assert [name for name, _ in bench.statuses] == ['always', 'a', 'b', 'always']
-    assert bench.attended == ['always', 'a', 'b', 'always']
-
-
-@pytest.mark.parametrize(('stop', 'stopped'), [
-    ({'instruction_id': ''}, ['left always', 'right always']),                    # all continuous
-    ({'instruction_id': '', 'cameras': ('left',)}, ['left always']),              # on one camera
-    ({'instruction_id': 'once'}, ['left once']),                                  # by its id
-    ({'instruction_id': 'always', 'cameras': ('right',)}, ['right always']),      # id and camera
-    ({'instruction_id': 'unknown'}, []),                                          # nothing
-])
-def test_stop_ends_what_it_names(stop: dict, stopped: list[str]) -> None:
-    bench = Bench('left', 'right')
-    bench.tell('always', mode=CONTINUOUS)
-    bench.tell('once', cameras=('left',))
-    assert bench.tell(**stop, mode=STOP, text='') == 0
-    ended = [f'{answer.job.camera} {answer.job.instruction.id}' for answer in bench.answers]
-    assert ended == stopped
-    assert all(answer.perception.status is Status.CANCELLED for answer in bench.answers)
-    assert bool(bench.warnings) == (not stopped)
-
-
-def test_stop_ends_an_answer_under_way() -> None:
-    bench = Bench()
-    bench.show()
-    bench.tell('a', mode=CONTINUOUS)
-    request = bench.begin()
-    bench.tell('', mode=STOP)
-    assert bench.statuses == [('a', 'CANCELLED')] and bench.worker.cancelled == [request.id]
-    bench.finish(Status.CANCELLED)
-    assert len(bench.answers) == 1 and bench.is_idle
-
-
-def test_a_cancelled_instruction_makes_room_for_the_next() -> None:
-    bench = Bench()
-    bench.show()
-    bench.tell('a')
-    bench.tell('b')
-    bench.dispatcher.cancel('a')
-    bench.dispatcher.cancel('a')
-    bench.dispatcher.cancel('')
-    bench.finish()
-    assert bench.statuses == [('a', 'CANCELLED'), ('b', 'OK')]
-
-
 def test_a_picture_needs_no_camera_and_has_no_age() -> None:
     bench = Bench()
     picture = Frame('', image_cdr(0), FrameKind.IMAGE, 0, bench.now)
@@ -419,13 +300,6 @@ def test_a_picture_needs_no_camera_and_has_no_age() -> None:
     assert answer.frame is picture and answer.job.camera == ''
     timing = answer.perception.timing
     assert (timing.image_age_ms, timing.frames_dropped) == (0.0, 0)
-
-
-def test_one_picture_cannot_be_looked_at_continuously() -> None:
-    bench = Bench()
-    picture = Frame('', image_cdr(0), FrameKind.IMAGE, 0, bench.now)
-    bench.dispatcher.submit(Instruction('a', 'cup', mode=CONTINUOUS), picture=picture)
-    assert bench.statuses == [('a', 'BAD_INSTRUCTION')]
 
 
 @pytest.mark.parametrize(('cdr', 'status'), [
@@ -463,3 +337,14 @@ def test_a_listener_hears_a_refusal() -> None:
     heard: list[Update] = []
     Bench(active=False).tell('a', listener=heard.append)
     assert stages(heard) == ['RESULT']
+
+
+def test_a_camera_named_twice_answers_once() -> None:
+    bench = Bench()
+    assert bench.tell('a', cameras=('camera', 'camera')) == 1
+
+
+def test_refusals_have_an_end() -> None:
+    bench = Bench()
+    assert bench.tell('a', cameras=tuple(f'no {index}' for index in range(1000))) == 16
+    assert len(bench.answers) == 16
