@@ -1,12 +1,16 @@
 """The parameters of the perception node."""
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
+from pathlib import Path
 
-from vr_ros.nodes.parameter_spec import Applies, parameter
+from vr_ros.nodes.parameter_spec import Applies, markdown_table, parameter
 
 _CONFIGURE, _START = Applies.CONFIGURE, Applies.START
 _DAY_S = 86400.0
+_MARKS = ('<!-- parameters: python -m vr_ros.nodes.parameters --write README.md -->',
+          '<!-- end of parameters -->')
 
 
 @dataclass(frozen=True)
@@ -69,3 +73,30 @@ class PerceptionParameters:
     strict_parameters: bool = parameter(
         False, 'refuse to start with a parameter that does not exist, rather than warn',
         applies=_START)
+
+
+def with_table(text: str) -> str:
+    """Put the table between its two marks in a document.
+
+    :raises ValueError: the marks are not there.
+    """
+    before, mark, rest = text.partition(_MARKS[0])
+    _, end, after = rest.partition(_MARKS[1])
+    if not mark or not end:
+        raise ValueError(f'no lines {_MARKS[0]} and {_MARKS[1]}')
+    return f'{before}{mark}\n{markdown_table(PerceptionParameters)}{end}{after}'
+
+
+def main() -> None:
+    """Print the table, or bring a document's copy of it up to date."""
+    parser = argparse.ArgumentParser(prog='vr_ros.nodes.parameters', description=main.__doc__)
+    parser.add_argument('--write', type=Path, metavar='FILE', help='a document with the marks')
+    path = parser.parse_args().write
+    if path is None:
+        print(markdown_table(PerceptionParameters), end='')
+    else:
+        path.write_text(with_table(path.read_text(encoding='utf-8')), encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()
