@@ -54,7 +54,7 @@ def robot() -> Iterator[Robot]:
 
 
 def show(robot: Robot) -> None:
-    """Publish an image. It may be lost: this side may know of the other before it is known there."""
+    """Publish an image. It may be lost: one side may know of the other before it is known there."""
     robot.images.publish(image(PICTURE, stamp=robot.node.get_clock().now().to_msg()))
     robot.spin(0.1)
 
@@ -75,8 +75,13 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_in_order(start: Start, robot: Robot, number: int) -> None:
+@pytest.mark.parametrize('numbers', [
+    (signal.SIGINT,),                  # Ctrl-C
+    (signal.SIGTERM,),                 # a service manager
+    (signal.SIGINT, signal.SIGINT),    # Ctrl-C, and a parent that passes it on
+])
+def test_a_signal_ends_it_in_order(
+        start: Start, robot: Robot, numbers: tuple[signal.Signals, ...]) -> None:
     process = start('-p', 'autostart:=true')
     robot.connect()
     robot.wait_for_camera()
@@ -85,7 +90,9 @@ def test_a_signal_ends_it_in_order(start: Start, robot: Robot, number: int) -> N
     assert workers
     running = robot.tell('words 100000')
     robot.spin(0.3)
-    process.send_signal(number)
+    for number in numbers:
+        process.send_signal(number)
+        time.sleep(0.05)
     assert robot.answer(running).outcome.status == Status.NOT_ACTIVE
     assert process.wait(30) == 0
     assert not any(Path(f'/proc/{worker}').exists() for worker in workers)

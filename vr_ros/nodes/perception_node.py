@@ -126,17 +126,20 @@ class PerceptionNode(LifecycleNode):
 
     def _deactivate(self) -> TransitionCallbackReturn:
         self.get_logger().info('Deactivating')
+        self._end_work()
+        return _SUCCESS
+
+    def _end_work(self) -> None:
         self._is_active = False
         self._dispatcher.deactivate()
         self._input.stop()
         for camera in self._cameras.values():
             camera.clear()
         self._set_alarm()
-        return _SUCCESS
 
     def _clean_up(self) -> TransitionCallbackReturn:
-        self._deactivate()
         self.get_logger().info('Cleaning up')
+        self._end_work()
         self._dispatcher.detach()
         self._bridge.close()
         self._cameras = {}

@@ -20,6 +20,8 @@ EXIT_OK = 0
 EXIT_USAGE = 2
 _FAILURES_IN_A_ROW = 100
 _LAST_WORDS_S = 0.5
+# An orderly end takes less than this.
+_PATIENCE_S = 5.0
 
 
 def run_node(make_node: Callable[[], Node], stop: Callable[[Node], None],
@@ -77,20 +79,26 @@ def _spin_for(executor: SingleThreadedExecutor, seconds: float) -> None:
 
 
 def _on_signal(act: Callable[[], object]) -> None:
-    """Call act, in another thread, when SIGINT or SIGTERM comes; a second one ends the program.
+    """Call act, in another thread, when SIGINT or SIGTERM comes.
 
-    Python runs handlers in the main thread only, which sits in a wait of the middleware's.
+    Python runs handlers in the main thread only, which sits in a wait of the middleware's. Further
+    signals change nothing for a while: Ctrl-C in a terminal often comes from two sides. Then they
+    end the program as if it handled none.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
-    def once(number: int, _: object) -> None:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT
-                      else signal.SIG_DFL)
+    come_at: list[float] = []
+
+    def handle(number: int, _: object) -> None:
+        come_at.append(time.monotonic())
+        if come_at[-1] - come_at[0] > _PATIENCE_S:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, once)
+        signal.signal(number, handle)
 
     def wait() -> None:
         while os.read(reader, 1)[0] not in (signal.SIGINT, signal.SIGTERM):
