@@ -27,7 +27,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['vr_ros*'], exclude=['vr_ros.nodes*']),
-    package_data={'vr_ros': ['py.typed']},
+    package_data={'vr_ros': ['py.typed', 'evaluation/templates/*.j2']},
     install_requires=[*CORE, *MODELS],
     extras_require={
         'sim': SIMULATOR,
