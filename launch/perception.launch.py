@@ -3,12 +3,14 @@ import yaml
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 # Parameters of the node that an argument of the same name sets. Without one the file decides.
 PARAMETERS = ('model', 'device', 'worker_python', 'image_topics', 'cameras', 'image_transport')
+LISTS = ('image_topics', 'cameras')
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -38,14 +40,19 @@ def generate_launch_description() -> LaunchDescription:
 def perception_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Make the node, with those parameters only that were given as arguments."""
     given = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
-    parameters = {name: value for name, value in given.items() if value}
-    for name in {'image_topics', 'cameras'} & parameters.keys():
-        value = yaml.safe_load(parameters[name])
-        parameters[name] = value if isinstance(value, list) else [value]
+    parameters = {name: as_text(name, value) for name, value in given.items() if value}
     for name in ('use_sim_time', 'autostart'):
-        parameters[name] = LaunchConfiguration(name).perform(context).lower() in ('true', '1')
+        parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=bool)
     return [Node(
         package='vr_ros', executable='perception_node', name='perception', output='screen',
         namespace=LaunchConfiguration('namespace'),
         parameters=[LaunchConfiguration('params_file'), parameters],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')])]
+
+
+def as_text(name: str, value: str) -> ParameterValue:
+    """Keep text what it is: launch would pass on 1, 1e3 and off as numbers and truth values."""
+    if name not in LISTS:
+        return ParameterValue(value, value_type=str)
+    items = yaml.load(value, Loader=yaml.BaseLoader)
+    return ParameterValue(items if isinstance(items, list) else [items])
