@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from vr_ros.training.trainers.sim_tokenizer import build_tokenizer, place_tokens
 
 log = logging.getLogger(__name__)
 SEGMENTER_SIZE = Size(256, 256)
+# Below the held-out seeds, and apart from each other.
+FIRST_SEED, FIRST_MASK_SEED = 10_000, 50_000
 
 
 def prompt_phrases(card: ModelCard) -> list[str]:
@@ -88,9 +91,8 @@ def train_reasoner(card: ModelCard, frames: Path, out: Path, schedule: Schedule)
         len(tokenizer),
         sum(p.numel() for p in model.parameters()) / 1e6,
     )
-    seed = int(
-        np.random.SeedSequence().entropy % 2**32
-    )  # a resumed run must not see the same batches again
+    # A resumed run must not see the same batches again.
+    seed = int(np.random.SeedSequence().entropy % 2**32)
     batches = BatchMaker(bank, tokenizer, card.reasoner, size, seed=seed)
     trainer = ReasonerTrainer(model, tokenizer, batches, schedule, out, architecture.dense_layer)
     if trainer.resume():
@@ -102,57 +104,77 @@ def train_reasoner(card: ModelCard, frames: Path, out: Path, schedule: Schedule)
 
 
 def export_reasoner(trainer: ReasonerTrainer, directory: Path) -> None:
-    """Write safetensors (bfloat16), configuration and tokenizer as any Qwen2.5-VL checkpoint has
-    them."""
+    """Write a checkpoint as any of Qwen2.5-VL's is: safetensors in bfloat16, configurations."""
     model = trainer.model.to(torch.bfloat16)
     model.save_pretrained(directory)
     trainer.tokenizer.save_pretrained(directory)
 
 
+def _render(spec: BankSpec, directory: Path, options: argparse.Namespace) -> None:
+    for path in render_bank(spec, directory, options.processes):
+        log.info('%s', path.name)
+
+
+def _render_frames(card: ModelCard, options: argparse.Namespace) -> None:
+    size = card.reasoner.image(Task.DETECTION).size
+    assert size is not None, 'the embedded model has a fixed input size'
+    spec = BankSpec(options.scenes, FIRST_SEED, options.views, size)
+    _render(spec, options.out / 'frames', options)
+
+
+def _train_reasoner(card: ModelCard, options: argparse.Namespace) -> None:
+    schedule = Schedule(options.warm_minutes, options.joint_minutes)
+    trainer = train_reasoner(card, options.out / 'frames', options.out / 'reasoner', schedule)
+    export_reasoner(trainer, options.weights / 'reasoner')
+
+
+def _render_masks(card: ModelCard, options: argparse.Namespace) -> None:
+    spec = BankSpec(
+        options.mask_scenes, FIRST_MASK_SEED, 2, SEGMENTER_SIZE, keep_masks=True
+    )
+    _render(spec, options.out / 'masks', options)
+
+
+def _train_segmenter(card: ModelCard, options: argparse.Namespace) -> None:
+    weights = train_segmenter(
+        FrameBank(options.out / 'masks'), options.out / 'segmenter',
+        minutes=options.segmenter_minutes,
+    )
+    shutil.copytree(weights, options.weights / 'segmenter', dirs_exist_ok=True)
+
+
+STEPS = {
+    'frames': _render_frames,
+    'reasoner': _train_reasoner,
+    'masks': _render_masks,
+    'segmenter': _train_segmenter,
+}
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run one step of the recipe."""
-    parser = argparse.ArgumentParser(prog='run train sim_tiny', description=__doc__)
-    parser.add_argument('step', choices=('frames', 'reasoner', 'export', 'masks', 'segmenter'))
-    parser.add_argument('--out', type=Path, default=Path('runs/sim_tiny'))
-    parser.add_argument('--scenes', type=int, default=4000)
-    parser.add_argument('--first-seed', type=int, default=0)
-    parser.add_argument('--views', type=int, default=3)
-    parser.add_argument('--processes', type=int, default=2)
-    parser.add_argument('--warm-minutes', type=float, default=Schedule.warm_minutes)
-    parser.add_argument('--joint-minutes', type=float, default=Schedule.joint_minutes)
-    parser.add_argument('--batch', type=int, default=Schedule.batch)
-    parser.add_argument('--rate', type=float, default=Schedule.learning_rate)
-    parser.add_argument('--minutes', type=float, default=25.0, help='of the segmenter')
+    """Run the recipe, or one step of it; each goes on where it was interrupted."""
+    schedule = Schedule()
+    parser = argparse.ArgumentParser(
+        prog='run train sim_tiny', description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument('step', nargs='?', choices=('all', *STEPS), default='all')
+    parser.add_argument('--out', type=Path, default=Path('runs/sim_tiny'), help='working directory')
     parser.add_argument('--weights', type=Path, default=Path('weights/sim_tiny'))
+    parser.add_argument('--scenes', type=int, default=4000, help='for the reasoner')
+    parser.add_argument('--views', type=int, default=3, help='camera poses per scene')
+    parser.add_argument('--mask-scenes', type=int, default=700, help='for the segmenter')
+    parser.add_argument('--processes', type=int, default=2, help='that render')
+    parser.add_argument('--warm-minutes', type=float, default=schedule.warm_minutes)
+    parser.add_argument('--joint-minutes', type=float, default=schedule.joint_minutes)
+    parser.add_argument('--segmenter-minutes', type=float, default=16.0)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     card = load_card('sim_tiny')
-    frames, masks = options.out / 'frames', options.out / 'masks'
-    if options.step == 'frames':
-        size = card.reasoner.image(Task.DETECTION).size
-        return _render(
-            BankSpec(options.scenes, options.first_seed, options.views, size), frames, options
-        )
-    if options.step == 'masks':
-        spec = BankSpec(
-            options.scenes, options.first_seed, options.views, SEGMENTER_SIZE, keep_masks=True
-        )
-        return _render(spec, masks, options)
-    if options.step == 'segmenter':
-        train_segmenter(FrameBank(masks), options.out / 'segmenter', minutes=options.minutes)
-        return 0
-    schedule = Schedule(options.warm_minutes, options.joint_minutes, options.batch, options.rate)
-    if options.step == 'export':
-        schedule = Schedule(0, 0)
-    trainer = train_reasoner(card, frames, options.out / 'reasoner', schedule)
-    if options.step == 'export':
-        export_reasoner(trainer, options.weights / 'reasoner')
-    return 0
-
-
-def _render(spec: BankSpec, directory: Path, options: argparse.Namespace) -> int:
-    for path in render_bank(spec, directory, options.processes):
-        log.info('%s', path.name)
+    for name, step in STEPS.items():
+        if options.step in ('all', name):
+            log.info('%s', name)
+            step(card, options)
     return 0
 
 
