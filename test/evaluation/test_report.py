@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import cv2
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from vr_ros.core.rle import mask_to_rle
-from vr_ros.core.types import Detection, Perception, Size, Status, Task
+from vr_ros.core.types import Detection, Perception, Size, Status, Task, Timing
 from vr_ros.evaluation.overlay import colour, mask_layer
 from vr_ros.evaluation.report import Case, Report, Truth, write_report
 
@@ -35,6 +36,11 @@ def perception(status=Status.OK, detections=(), answer='', task=Task.DETECTION):
           truth=Truth(Task.DETECTION, (found((0, 0, 10, 9)),))), False),   # another place
     (Case('x', perception(Status.NO_OBJECT), truth=Truth(Task.COUNTING)), True),
     (Case('x', perception(Status.TIMEOUT), truth=Truth(Task.COUNTING)), False),
+    (Case('x', perception(Status.TIMEOUT), truth=Truth(Task.DETECTION)), False),
+    (Case('x', perception(detections=[found((50, 50, 60, 60))], task=Task.COUNTING),
+          truth=Truth(Task.COUNTING, (found((0, 0, 10, 9)),))), True),     # the number counts
+    (Case('x', perception(answer='red', task=Task.VQA), truth=Truth(Task.VQA, answer='blue')),
+     False),
     (Case('x', perception(answer='Red.', task=Task.VQA), truth=Truth(Task.VQA, answer='red')),
      True),
 ])
@@ -43,16 +49,28 @@ def test_verdict(case, right):
 
 
 class Tags(HTMLParser):
+    """All that a browser would act on."""
+
     def __init__(self):
         super().__init__()
-        self.tags, self.links, self.text = [], [], ''
+        self.tags, self.links, self.events, self.text = [], [], [], ''
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
         self.links += [value for name, value in attributes if name in ('href', 'src')]
+        self.events += [name for name, _ in attributes if name.startswith('on')]
 
     def handle_data(self, data):
-        self.text += data
+        self.text += f' {data}'
+
+
+def write(tmp_path, *cases, **facts):
+    report = Report('Demo', cases, facts)
+    write_report(report, tmp_path / 'index.html')
+    parsed = Tags()
+    parsed.feed((tmp_path / 'index.html').read_text())
+    parsed.text = ' '.join(parsed.text.split())
+    return report, parsed
 
 
 @pytest.fixture
@@ -60,25 +78,24 @@ def page(tmp_path):
     image = np.full((48, 64, 3), 90, np.uint8)
     mask = np.zeros((48, 64), bool)
     mask[10:20, 5:25] = True
-    cases = [
-        Case(HOSTILE, Perception(Status.OK, Task.DETECTION, (found((5, 10, 25, 20), 0,
-             mask_to_rle(mask)),), reasoning=HOSTILE), image, Truth(Task.DETECTION, (
-                 found((5, 10, 25, 20)),)), 'topic'),
-        Case('what?', perception(answer=HOSTILE, task=Task.VQA), image),
-        Case('late', Perception(Status.NO_IMAGE, status_message=HOSTILE)),
-    ]
-    report = Report('Demo', cases, {'seed': 7, 'odd': HOSTILE})
-    write_report(report, tmp_path / 'index.html')
-    parsed = Tags()
-    parsed.feed((tmp_path / 'index.html').read_text())
-    return report, parsed
+    labelled = replace(found((5, 10, 25, 20), 0, mask_to_rle(mask)), label=HOSTILE)
+    truth = Truth(Task.DETECTION, (replace(found((5, 10, 25, 20)), label=HOSTILE),))
+    return write(
+        tmp_path,
+        Case(HOSTILE, Perception(Status.OK, Task.DETECTION, (labelled,), reasoning=HOSTILE),
+             image, truth, HOSTILE, HOSTILE),
+        Case('what?', perception(answer=HOSTILE, task=Task.VQA), image,
+             Truth(Task.VQA, answer=HOSTILE)),
+        Case('late', Perception(Status.NO_IMAGE, status_message=HOSTILE)), odd=HOSTILE)
 
 
 def test_hostile_text_stays_text(page):
     _, parsed = page
-    assert 'script' not in parsed.tags and 'img' not in parsed.tags
-    assert parsed.text.count('<script>alert(1)</script>') == 5
-    assert '{{ 7*7 }}' in parsed.text
+    assert not {'script', 'img'} & set(parsed.tags)
+    assert parsed.events == []
+    # Instruction, way, kind, label, truth's label, reasoning, two answers, message, fact.
+    assert parsed.text.count('<script>alert(1)</script>') == 10
+    assert parsed.text.count('{{ 7*7 }}') == 10
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -90,16 +107,58 @@ def test_nothing_is_loaded_from_elsewhere(page):
 def test_each_case_and_box_is_drawn(page):
     report, parsed = page
     assert parsed.tags.count('article') == 3
-    assert parsed.tags.count('rect') == 2  # one found, one true
+    assert parsed.tags.count('rect') == 2    # one found, one true
+    assert parsed.tags.count('circle') == 2  # its number and its point
     assert report.totals() == {
-        'instructions': 3, 'answered': 2, 'with known truth': 1, 'right': 1, 'objects found': 1}
+        'instructions': 3, 'answered': 2, 'with known truth': 2, 'right': 2, 'objects found': 1}
+    assert 'no image took part' in parsed.text
 
 
 def test_pictures_decode_to_the_size_of_the_image(page):
     _, parsed = page
+    assert len(parsed.links) == 3            # two photographs, one layer of masks
     for link in parsed.links:
         data = np.frombuffer(base64.b64decode(re.split(',', link, maxsplit=1)[1]), np.uint8)
         assert cv2.imdecode(data, cv2.IMREAD_UNCHANGED).shape[:2] == (48, 64)
+
+
+@pytest.mark.parametrize(('detections', 'truth', 'words'), [
+    ([(0, 0, 10, 10)], [(0, 0, 10, 10)], '1 object 1 of 1 hit truth 1 object'),
+    ([(0, 0, 10, 10), (50, 0, 60, 9)], [(0, 0, 10, 9)], '2 objects 1 of 1 hit, 1 elsewhere'),
+    ([], [(0, 0, 10, 10)], 'no objects 0 of 1 hit truth 1 object'),
+    ([], [], 'no objects rightly so truth no objects'),
+])
+def test_found_and_true_are_compared_in_words(tmp_path, detections, truth, words):
+    status = Status.OK if detections else Status.NO_OBJECT
+    _, parsed = write(tmp_path, Case(
+        'x', perception(status, [found(box, i) for i, box in enumerate(detections)]),
+        truth=Truth(Task.DETECTION, tuple(found(box) for box in truth))))
+    assert words in parsed.text
+
+
+def test_labels_of_the_truth_are_counted(tmp_path):
+    cups = [replace(found((0, 0, 9, 9)), label=label) for label in ('cup', 'mug', 'cup')]
+    _, parsed = write(tmp_path, Case('x', perception(), truth=Truth(Task.COUNTING, tuple(cups))))
+    assert '3 objects 2 × cup, mug' in parsed.text
+
+
+def test_the_time_is_divided_without_rest(tmp_path):
+    timing = Timing(queue_ms=100, preprocess_ms=50, generate_ms=300, total_ms=500)
+    write(tmp_path, Case('x', replace(perception(), timing=timing)))
+    widths = re.findall(r'width:([\d.]+)%;background', (tmp_path / 'index.html').read_text())
+    assert [float(width) for width in widths] == [20.0, 10.0, 60.0, 10.0]
+
+
+def test_the_median_leaves_errors_out():
+    cases = [Case('x', Perception(status, timing=Timing(total_ms=ms))) for status, ms in (
+        (Status.OK, 1.0), (Status.TIMEOUT, 9000.0), (Status.NO_OBJECT, 3.0))]
+    assert Report('x', cases).median_ms == 2.0
+    assert Report('x', cases[1:2]).median_ms is None
+
+
+def test_a_report_of_nothing_is_a_page(tmp_path):
+    _, parsed = write(tmp_path)
+    assert 'article' not in parsed.tags and '0 instructions' in parsed.text
 
 
 def test_the_mask_layer_covers_the_mask_alone():

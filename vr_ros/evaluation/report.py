@@ -1,6 +1,9 @@
 """One self-contained page about what was asked, seen and answered."""
 from __future__ import annotations
 
+import math
+import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from vr_ros.core.types import Detection, Perception, Size, Status, Task
+from vr_ros.core.types import Detection, Perception, Size, Status, Task, Timing
 from vr_ros.evaluation.overlay import colour_hex, jpeg_uri, mask_layer, png_uri
 from vr_ros.evaluation.scores import box_array, count_hits, normalise_answer
 
@@ -30,6 +33,7 @@ class Case:
     :param image: (H, W, 3) uint8 RGB that the answer is about; None: there was none.
     :param truth: None where nobody knows it.
     :param how: the way the instruction took, such as 'topic' or 'action'.
+    :param kind: the sort of instruction, such as 'count_all'.
     """
 
     text: str
@@ -37,16 +41,19 @@ class Case:
     image: np.ndarray | None = None
     truth: Truth | None = None
     how: str = ''
+    kind: str = ''
 
     @property
     def is_right(self) -> bool | None:
-        """Whether the answer is the true one: the same words, or as many objects, each hit at
-        IoU 0.5; None where the truth is not known."""
+        """Whether the answer is the true one: the same words, the number, or each object hit at
+        IoU 0.5 and none besides; None where the truth is not known."""
         if self.truth is None:
             return None
         if self.truth.task is Task.VQA:
             return normalise_answer(self.perception.answer) == normalise_answer(self.truth.answer)
         wanted = len(self.truth.detections)
+        if self.truth.task is Task.COUNTING:
+            return self.perception.count == wanted
         return self.perception.count == wanted == self.hits
 
     @property
@@ -81,6 +88,13 @@ class Report:
             'objects found': sum(len(case.perception.detections) for case in self.cases),
         }
 
+    @property
+    def median_ms(self) -> float | None:
+        """Median of the total time of those answered, None where none was."""
+        times = [case.perception.timing.total_ms for case in self.cases
+                 if not case.perception.status.is_error]
+        return statistics.median(times) if times else None
+
 
 def write_report(report: Report, path: Path) -> None:
     """Write the page as HTML: styles and pictures included, every text escaped.
@@ -92,28 +106,79 @@ def write_report(report: Report, path: Path) -> None:
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )
     page = environment.get_template('report.html.j2').render(
-        title=report.title, facts=report.facts, totals=report.totals(),
+        title=report.title, facts=report.facts, totals=_totals(report),
         cases=[_case(case) for case in report.cases],
     )
-    path.write_text(page, encoding='utf-8')
+    path.write_bytes(page.encode('utf-8', 'replace'))
+
+
+def _totals(report: Report) -> list[tuple[str, str]]:
+    totals = report.totals()
+    known, median_ms = totals['with known truth'], report.median_ms
+    shown = [('instructions', str(totals['instructions'])), ('answered', str(totals['answered']))]
+    if known:
+        shown.append(('right', f'{totals["right"]} of {known}'))
+    shown.append(('objects found', str(totals['objects found'])))
+    if median_ms is not None:
+        shown.append(('median time', f'{median_ms / 1e3:.1f} s'))
+    return shown
 
 
 def _case(case: Case) -> dict[str, Any]:
     perception = case.perception
     return {
-        'text': case.text, 'how': case.how, 'perception': perception,
+        'text': case.text, 'words': [word for word in (case.kind, case.how) if word],
+        'perception': perception,
         'task': perception.task.name.lower(),
         'status': perception.status.name, 'status_class': _status_class(perception.status),
         'verdict': {True: 'right', False: 'wrong', None: ''}[case.is_right],
-        'picture': _picture(case), 'truth': case.truth and _truth(case),
-        'objects': [_object(found) for found in perception.detections],
+        'answer': _answer(perception), 'comparison': _comparison(case),
+        'picture': _picture(case), 'truth': case.truth and _truth(case.truth),
+        'objects': [_object(found, _unit(case)) for found in perception.detections],
+        'phases': _phases(perception.timing),
         'timing': [
-            ('image age', perception.timing.image_age_ms), ('queue', perception.timing.queue_ms),
             ('first token', perception.timing.first_token_ms),
-            ('generate', perception.timing.generate_ms),
-            ('segment', perception.timing.segment_ms), ('total', perception.timing.total_ms),
+            ('image age', perception.timing.image_age_ms), ('total', perception.timing.total_ms),
         ],
     }
+
+
+def _answer(perception: Perception) -> str:
+    if perception.status.is_error:
+        return 'none'
+    return perception.answer or _objects(perception.count)
+
+
+def _objects(count: int) -> str:
+    return '1 object' if count == 1 else f'{count or "no"} objects'
+
+
+def _comparison(case: Case) -> str:
+    """Say how the objects found compare with the true ones."""
+    truth, found = case.truth, len(case.perception.detections)
+    if truth is None or truth.task is Task.VQA or case.perception.status.is_error:
+        return ''
+    if not found and not truth.detections:
+        return 'rightly so'
+    words = [f'{case.hits} of {len(truth.detections)} hit']
+    if found > case.hits:
+        words.append(f'{found - case.hits} elsewhere')
+    return ', '.join(words)
+
+
+def _phases(timing: Timing) -> list[dict[str, Any]]:
+    """Divide the total time; the segmenter works alongside the reasoner, and after it."""
+    parts = [('queue', timing.queue_ms), ('image', timing.preprocess_ms),
+             ('reasoning', timing.generate_ms)]
+    rest = timing.total_ms - sum(ms for _, ms in parts)
+    parts.append(('masks and the rest', max(rest, 0.0)))
+    whole = sum(ms for _, ms in parts) or 1.0
+    return [{'name': name, 'ms': ms, 'share': round(100 * ms / whole, 2)} for name, ms in parts]
+
+
+def _unit(case: Case) -> float:
+    """Width of a thin line in pixels of the image, so that all sizes look alike on the page."""
+    return 1.0 if case.image is None else round(max(case.image.shape[:2]) / 640, 4)
 
 
 def _status_class(status: Status) -> str:
@@ -128,16 +193,19 @@ def _picture(case: Case) -> dict[str, Any] | None:
     height, width = case.image.shape[:2]
     masks = mask_layer(case.perception.detections, Size(width, height))
     return {
-        'width': width, 'height': height, 'photo': jpeg_uri(case.image),
+        'width': width, 'height': height, 'unit': _unit(case), 'photo': jpeg_uri(case.image),
         'masks': png_uri(masks) if masks.any() else '',
         'truth': [_rectangle(found) for found in case.truth.detections] if case.truth else [],
     }
 
 
-def _object(found: Detection) -> dict[str, Any]:
+def _object(found: Detection, unit: float) -> dict[str, Any]:
+    margin = 12 * unit
     return {
         **_rectangle(found), 'index': found.index, 'colour': colour_hex(found.index),
+        'tag_x': max(found.box[0], margin), 'tag_y': max(found.box[1], margin),
         'point': found.point, 'label': found.label,
+        'score': '' if math.isnan(found.score) else f'{found.score:.2f}',
         'area_px': found.area_px if found.mask else None,
     }
 
@@ -147,11 +215,9 @@ def _rectangle(found: Detection) -> dict[str, float]:
     return {'x': x_min, 'y': y_min, 'width': x_max - x_min, 'height': y_max - y_min}
 
 
-def _truth(case: Case) -> dict[str, Any]:
-    truth = case.truth
-    assert truth is not None
+def _truth(truth: Truth) -> dict[str, Any]:
     return {
-        'answer': truth.answer if truth.task is Task.VQA else '',
-        'count': len(truth.detections), 'is_text': truth.task is Task.VQA, 'hits': case.hits,
-        'labels': [found.label for found in truth.detections if found.label],
+        'answer': truth.answer if truth.task is Task.VQA else _objects(len(truth.detections)),
+        'labels': [label if times == 1 else f'{times} × {label}' for label, times in Counter(
+            found.label for found in truth.detections if found.label).items()],
     }
