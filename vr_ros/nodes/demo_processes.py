@@ -7,26 +7,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+# Loaded before the fork: after it, little may be done.
+_LIBC = ctypes.CDLL(None)
 # What each signal is given before the next, stronger one.
-_PATIENCE_S = ((signal.SIGINT, 8.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
+PATIENCE_S = ((signal.SIGINT, 8.0), (signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0))
 
 
 def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Processes:
     """Child processes, each in a group of its own and with a log of its own.
 
     :param logs: directory for the logs.
+    :param patience_s: what each signal is given, in seconds, before the next, stronger one.
     """
 
-    def __init__(self, logs: Path) -> None:
-        self._logs = logs
+    def __init__(self, logs: Path,
+                 patience_s: Sequence[tuple[signal.Signals, float]] = PATIENCE_S) -> None:
+        self._logs, self._patience_s = logs, patience_s
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
@@ -43,10 +48,22 @@ class Processes:
         :param arguments: of the command line, ROS arguments among them.
         """
         code = f'import sys; from {module} import main; sys.exit(main())'
+        self.start(name, [sys.executable, '-c', code, *arguments])
+
+    def start(self, name: str, command: Sequence[str]) -> None:
+        """Start a program.
+
+        :param name: of the log.
+        :raises OSError: it cannot be started.
+        """
         with (self._logs / f'{name}.log').open('wb') as log:
             self._running[name] = subprocess.Popen(
-                [sys.executable, '-c', code, *arguments], stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=_end_with_parent)
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True, preexec_fn=_end_with_parent)
+
+    def pid(self, name: str) -> int:
+        """:return: process id of one that was started, be it running or not."""
+        return self._running[name].pid
 
     def ended(self) -> dict[str, int]:
         """:return: exit status by name of those that are no longer running."""
@@ -59,20 +76,31 @@ class Processes:
         return text.rsplit('\n', 1)[-1]
 
     def stop(self) -> None:
-        """End all, the last started first, by ever stronger signals."""
-        for number, patience_s in _PATIENCE_S:
-            left = [p for p in reversed(self._running.values()) if p.poll() is None]
-            for process in left:
-                _signal_group(process, number)
-            end_at = time.monotonic() + patience_s
-            for process in left:
-                try:
-                    process.wait(max(0.0, end_at - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    continue  # the next signal is stronger
-        for process in self._running.values():
-            _signal_group(process, signal.SIGKILL)  # whatever a dead leader left behind
+        """End all by ever stronger signals; Ctrl-C has to wait until that is done."""
+        with _signals_held():
+            for number, patience_s in self._patience_s:
+                left = [p for p in reversed(self._running.values()) if p.poll() is None]
+                for process in left:
+                    _signal_group(process, number)
+                end_at = time.monotonic() + patience_s
+                for process in left:
+                    try:
+                        process.wait(max(0.0, end_at - time.monotonic()))
+                    except subprocess.TimeoutExpired:
+                        continue  # the next signal is stronger
+            for process in self._running.values():
+                _signal_group(process, signal.SIGKILL)  # whatever a dead leader left behind
         self._running.clear()
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
