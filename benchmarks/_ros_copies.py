@@ -84,7 +84,7 @@ def _made_by_take(watch: Watch, publish: Callable[[], None], received: Callable[
         counts.append(made)
         return True
 
-    watch.until(arrives)
+    watch.until('an image', arrives)
     return counts[-1]
 
 

@@ -83,39 +83,42 @@ class Watch:
         """Do what there is to do, or wait for it."""
         self._executor.spin_once(timeout_sec=timeout_s)
 
-    def until(self, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
+    def until(self, what: str, condition: Callable[[], Any],
+              patience_s: float = PATIENCE_S) -> None:
         """Spin until a condition holds.
 
+        :param what: waited for, for the error.
         :raises TimeoutError: it does not within the patience.
         """
         end_at = time.monotonic() + patience_s
         while not condition():
             if time.monotonic() > end_at:
-                raise TimeoutError(f'nothing came of it within {patience_s:g} s')
+                raise TimeoutError(f'waited {patience_s:g} s for {what}')
             self.check()
             self.spin_once(0.1)
 
     def until_measurable(self) -> None:
         """Wait until the model is ready and frames arrive at it and at the plain subscriber."""
-        self.until(lambda: self.beats and self.beats[-1].is_ready and self.beats[-1].images)
-        self.until(lambda: self.node.count_subscribers('image') > 1
+        self.until('the worker', lambda: self.beats and self.beats[-1].is_ready)
+        self.until('images at the node', lambda: self.beats[-1].images)
+        self.until('both subscribers', lambda: self.node.count_subscribers('image') > 1
                    and self._instructions.get_subscription_count())
         self.next_beat()
 
     def next_beat(self, seconds: float = 0.0) -> Beat:
         """Wait for the first message on /diagnostics after a time."""
         begun_at = time.monotonic()
-        self.until(lambda: time.monotonic() >= begun_at + seconds, math.inf)
+        self.until('time', lambda: time.monotonic() >= begun_at + seconds, math.inf)
         count = len(self.beats)
-        self.until(lambda: len(self.beats) > count)
+        self.until('a message on /diagnostics', lambda: len(self.beats) > count)
         return self.beats[-1]
 
     def ask_for(self, seconds: float) -> None:
         """Have every frame answered for a time, so that each goes the whole way to the worker."""
         self._tell(Instruction('', 'when did this frame arrive?', mode=Mode.CONTINUOUS))
-        self.until(lambda: self.arrivals)
+        self.until('the first answer', lambda: self.arrivals)
         begun_at = time.monotonic()
-        self.until(lambda: time.monotonic() >= begun_at + seconds, math.inf)
+        self.until('time', lambda: time.monotonic() >= begun_at + seconds, math.inf)
         self._tell(Instruction('', '', mode=Mode.STOP))
 
     def _tell(self, instruction: Instruction) -> None:

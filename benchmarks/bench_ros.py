@@ -99,9 +99,9 @@ def copy_steps(copies: Mapping[str, int]) -> tuple[CopyStep, ...]:
     )
 
 
-def print_copies(size: Size, steps: Sequence[CopyStep], console: Console) -> None:
+def print_copies(title: str, steps: Sequence[CopyStep], console: Console) -> None:
     """Print where a frame is copied."""
-    table = Table('copies of a frame', title=size_text(size))
+    table = Table('copies of a frame', title=title)
     for heading in ('plain', 'node, idle', 'node, asked'):
         table.add_column(heading, justify='right')
     table.add_column('known from')
@@ -189,10 +189,13 @@ def main() -> int:
         found, by_size[size_text(size)] = measure(size, options.seconds)
         claims += found
     print_claims(claims, 'Images at 30 Hz: the node and a plain subscriber', console)
+    alike: dict[tuple[CopyStep, ...], list[str]] = {}
     for text, details in by_size.items():
         if details:
-            steps = [CopyStep(**step) for step in details['copies']]
-            print_copies(parse_size(text), steps, console)
+            alike.setdefault(
+                tuple(CopyStep(**step) for step in details['copies']), []).append(text)
+    for steps, texts in alike.items():
+        print_copies(', '.join(texts), steps, console)
     if warning:
         console.print(f'Mind: {warning}.', style='yellow')
     if options.json:
