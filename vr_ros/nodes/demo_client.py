@@ -1,20 +1,25 @@
 """The demo's own place on the graph: sends instructions, gathers results, truth and images."""
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage
 
 from vr_ros.core.types import Instruction
 from vr_ros.evaluation.report import Truth
@@ -28,9 +33,11 @@ from vr_ros.nodes.convert import (
 )
 from vr_ros.nodes.results import Result, read_result, read_stamp
 
-IMAGES_KEPT = 100
+# An answer may take long; the picture it is about must still be there.
+IMAGES_KEPT_S = 180.0
+SCENE_PATIENCE_S, PICTURES_OF_SCENE = 20.0, 3
 _TRUTH_PATIENCE_S = 3.0
-Pair = tuple[Any, Any]
+_MODEL_STATUS = 'perception: model'
 
 
 class DemoError(Exception):
@@ -62,11 +69,18 @@ class DemoClient:
         self.node = Node('demo', context=self.context)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
-        self._images: OrderedDict[int, Any] = OrderedDict()
+        self._pictures: OrderedDict[int, bytes] = OrderedDict()
         self._results: dict[str, dict[str, Any]] = {}
         self._truths: dict[str, dict[str, Any]] = {}
+        self._model_state, self.model_message = '', ''
         self._instructions = qos.create_publisher(
             self.node, InstructionMsg, 'instruction', qos.command())
+        self._subscribe()
+        self._action = ActionClient(self.node, Perceive, 'perception/perceive',
+                                    feedback_sub_qos_profile=QoSProfile(depth=200))
+        self._camera = AsyncParameterClient(self.node, 'sim_camera')
+
+    def _subscribe(self) -> None:
         for topic, store, kind in (
             ('detections', self._results, DetectionArray), ('answer', self._results, AnswerMsg),
             ('truth/detections', self._truths, DetectionArray),
@@ -74,9 +88,10 @@ class DemoClient:
         ):
             qos.create_subscription(
                 self.node, kind, topic, self._keeper(store, topic.split('/')[-1]), qos.result())
-        self.node.create_subscription(Image, 'image', self._on_image, QoSProfile(depth=1))
-        self._action = ActionClient(self.node, Perceive, 'perception/perceive',
-                                    feedback_sub_qos_profile=QoSProfile(depth=200))
+        qos.create_subscription(
+            self.node, CompressedImage, 'image/compressed', self._on_picture, qos.result())
+        qos.create_subscription(
+            self.node, DiagnosticArray, '/diagnostics', self._on_diagnostics, qos.command())
 
     def close(self) -> None:
         """Leave the graph."""
@@ -84,17 +99,50 @@ class DemoClient:
         self.node.destroy_node()
         rclpy.shutdown(context=self.context)
 
-    def wait_for_graph(self, subscribers_of_image: int, timeout_s: float) -> None:
-        """Wait until all parts see each other and a picture has come.
+    def wait_for_graph(self, listeners: Mapping[str, str], timeout_s: float) -> None:
+        """Wait until all parts have found each other and pictures come.
 
+        :param listeners: topics, and the node that is to listen to each.
         :raises DemoError: when that takes longer than the timeout.
         """
-        def is_complete() -> bool:
-            return (
-                bool(self._images) and self._action.server_is_ready()
-                and self.node.count_subscribers('image') >= subscribers_of_image
-                and self._instructions.get_subscription_count() >= 1)
-        self._wait(is_complete, timeout_s, 'the parts of the demo did not find each other')
+        def missing() -> list[str]:
+            parts = {
+                'a picture': bool(self._pictures),
+                'the perception node': self._action.server_is_ready(),
+                **{f'{node} on {topic}': self._is_heard(topic, node)
+                   for topic, node in listeners.items()}}
+            return [part for part, is_there in parts.items() if not is_there]
+        self._wait(lambda: not missing(), timeout_s,
+                   lambda: f'no {", no ".join(missing())} within {timeout_s:.0f} s')
+
+    def wait_for_model(self, timeout_s: float) -> None:
+        """Wait until the perception node says that its model is ready.
+
+        :raises DemoError: the model cannot be loaded, or not within the timeout.
+        """
+        def is_ready() -> bool:
+            if self._model_state == 'failed':
+                raise DemoError(f'the model cannot be loaded: {self.model_message}')
+            return self._model_state == 'ready'
+        self._wait(is_ready, timeout_s, lambda: (
+            f'the model is not ready after {timeout_s:.0f} s: {self.model_message or "no word"}'))
+
+    def show_scene(self, seed: int) -> None:
+        """Have the camera look at another scene, and wait for a picture of it.
+
+        :raises DemoError: the camera does not do it.
+        """
+        done = self._camera.set_parameters([Parameter('seed', value=seed)])
+        self._wait(done.done, SCENE_PATIENCE_S, lambda: 'the camera does not take a new scene')
+        if not all(result.successful for result in done.result().results):
+            raise DemoError(f'the camera refuses scene {seed}')
+        changed_at_ns = self.node.get_clock().now().nanoseconds
+
+        # The perception node may get a picture later than this one does: several make sure.
+        def is_seen() -> bool:
+            newest = itertools.islice(reversed(self._pictures), PICTURES_OF_SCENE)
+            return sum(stamp_ns > changed_at_ns for stamp_ns in newest) == PICTURES_OF_SCENE
+        self._wait(is_seen, SCENE_PATIENCE_S, lambda: f'no picture of scene {seed}')
 
     def tell(self, instruction: Instruction, timeout_s: float) -> Exchange:
         """Publish an instruction on its topic and wait for the answer."""
@@ -102,7 +150,7 @@ class DemoClient:
         message.id = uuid.uuid4().hex
         self._instructions.publish(message)
         found = self._results.setdefault(message.id, {})
-        self._wait(lambda: len(found) == 2, timeout_s, f'no answer to "{instruction.text}"')
+        self._wait(lambda: len(found) == 2, timeout_s, self._no_answer(instruction, timeout_s))
         return self._exchange(found['detections'], found['answer'])
 
     def ask(self, instruction: Instruction, on_text: Callable[[str], None],
@@ -111,21 +159,29 @@ class DemoClient:
         goal = Perceive.Goal(instruction=instruction_to_msg(instruction))
         sent = self._action.send_goal_async(
             goal, lambda message: on_text(message.feedback.new_reasoning))
-        self._wait(sent.done, timeout_s, 'the perception node did not take the goal')
+        self._wait(sent.done, timeout_s, lambda: 'the perception node did not take the goal')
         ended = sent.result().get_result_async()
-        self._wait(ended.done, timeout_s, f'no answer to "{instruction.text}"')
+        self._wait(ended.done, timeout_s, self._no_answer(instruction, timeout_s))
         result = ended.result().result
         return self._exchange(result.detections, result.answer)
+
+    def _no_answer(self, instruction: Instruction, timeout_s: float) -> Callable[[], str]:
+        return lambda: f'no answer to "{instruction.text}" within {timeout_s:.0f} s'
 
     def _exchange(self, detections: Any, answer: Any) -> Exchange:
         result = read_result(detections, answer)
         truth = self._truths.setdefault(result.instruction_id, {})
         if result.has_image:
             self._wait(lambda: len(truth) == 2, _TRUTH_PATIENCE_S, None)
-        image = self._images.get(result.stamp.nanoseconds)
+        picture = self._pictures.get(result.stamp.nanoseconds)
         return Exchange(
-            result, None if image is None else _pixels(image),
+            result, None if picture is None else decoded(picture),
             _truth(truth['detections'], truth['answer']) if len(truth) == 2 else None)
+
+    def _is_heard(self, topic: str, node_name: str) -> bool:
+        name = self.node.resolve_topic_name(topic)
+        return any(info.node_name == node_name
+                   for info in self.node.get_subscriptions_info_by_topic(name))
 
     def _keeper(self, store: dict[str, dict[str, Any]], name: str) -> Callable[[Any], None]:
         def keep(message: Any) -> None:
@@ -133,12 +189,20 @@ class DemoClient:
                 store.setdefault(message.outcome.instruction_id, {})[name] = message
         return keep
 
-    def _on_image(self, message: Any) -> None:
-        self._images[read_stamp(message).nanoseconds] = message
-        while len(self._images) > IMAGES_KEPT:
-            self._images.popitem(last=False)
+    def _on_picture(self, message: Any) -> None:
+        stamp_ns = read_stamp(message).nanoseconds
+        self._pictures[stamp_ns] = bytes(message.data)
+        while stamp_ns - next(iter(self._pictures)) > IMAGES_KEPT_S * 1e9:
+            self._pictures.popitem(last=False)
 
-    def _wait(self, is_over: Callable[[], bool], timeout_s: float, complaint: str | None) -> None:
+    def _on_diagnostics(self, message: Any) -> None:
+        for status in message.status:
+            if status.name.lstrip('/') == _MODEL_STATUS:
+                values = {pair.key: pair.value for pair in status.values}
+                self._model_state, self.model_message = values.get('state', ''), status.message
+
+    def _wait(self, is_over: Callable[[], bool], timeout_s: float,
+              complaint: Callable[[], str] | None) -> None:
         """:raises DemoError: after the timeout, unless there is nothing to complain about."""
         end_at = time.monotonic() + timeout_s
         while not is_over():
@@ -147,11 +211,16 @@ class DemoClient:
             if time.monotonic() > end_at:
                 if complaint is None:
                     return
-                raise DemoError(f'{complaint} within {timeout_s:.0f} s')
+                raise DemoError(complaint())
 
 
-def _pixels(message: Any) -> np.ndarray:
-    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+def decoded(picture: bytes) -> np.ndarray:
+    """Decode an image file.
+
+    :return: (H, W, 3) uint8 RGB.
+    """
+    return cv2.cvtColor(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR),
+                        cv2.COLOR_BGR2RGB)
 
 
 def _truth(detections: Any, answer: Any) -> Truth:
