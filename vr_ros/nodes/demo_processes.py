@@ -95,12 +95,17 @@ class Processes:
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    """Put off SIGINT and SIGTERM. Blocking them would not do: another thread would get them."""
+    come: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: come.append(number))
+              for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in come[:1]:
+        signal.raise_signal(number)
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
