@@ -4,6 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
 from rich.console import Console
 
 from vr_ros.core.events import Event, TextEvent
@@ -16,11 +17,9 @@ def ask_about_picture(path: Path, text: str, model: str, console: Console) -> Ca
     """Load a model, show it a picture, print its reasoning as it comes.
 
     :raises PerceptionError: BAD_IMAGE, BAD_INSTRUCTION or MODEL_UNAVAILABLE.
+    :raises OSError: the file cannot be read.
     """
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise PerceptionError(Status.BAD_IMAGE, f'{path} is no picture that can be read')
-    rgb = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    rgb = read_picture(path)
     # Late: the live demo leaves torch to the worker.
     from vr_ros.pipeline.perceiver import Perceiver
 
@@ -35,3 +34,17 @@ def ask_about_picture(path: Path, text: str, model: str, console: Console) -> Ca
     perception = perceiver.perceive(rgb, text, on_event=on_event)
     printer.end(perception.reasoning)
     return Case(text, perception, rgb, how='picture')
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """Read an image file, turned as its EXIF data says.
+
+    :return: (H, W, 3) uint8 RGB.
+    :raises PerceptionError: BAD_IMAGE, it is none, or of a format that is not known.
+    :raises OSError: the file cannot be read.
+    """
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if picture is None:
+        raise PerceptionError(Status.BAD_IMAGE, f'{path} is no picture that can be read')
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
