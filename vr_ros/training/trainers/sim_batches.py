@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -64,7 +65,6 @@ class BatchMaker:
         self.repeats = repeats
         self.rng = np.random.default_rng(seed)
         self._image_tokens = QWEN2_5_VL_PATCHES.image_tokens(size)
-        self._prefix: dict[tuple[Task, str], list[int]] = {}
         self._eos = tokenizer.eos_token_id
         self._counts = np.zeros(0, int)
         token = tokenizer.convert_tokens_to_ids
@@ -120,7 +120,7 @@ class BatchMaker:
         rows: list[tuple[list[int], list[int]]] = []
         for truth in truths:
             if not with_text:
-                rows.append((self._image_only(), []))
+                rows.append((self._image_only, []))
                 continue
             for _ in range(self.repeats):
                 instruction = generate(truth, self.rng, 'train')
@@ -149,14 +149,11 @@ class BatchMaker:
         weights = torch.where(choosing, CHOICE_WEIGHT, 1.0)
         return weights.masked_fill(torch.isin(labels, self._digits), DIGIT_WEIGHT)
 
+    @cached_property
     def _image_only(self) -> list[int]:
-        key = (Task.AUTO, '')
-        if key not in self._prefix:
-            token = self.tokenizer.convert_tokens_to_ids
-            text = render_chat(self.card.template(Task.DETECTION), '', self._image_tokens)
-            ids = self.tokenizer(text, add_special_tokens=False)['input_ids']
-            self._prefix[key] = ids[: ids.index(token('<|vision_end|>'))]
-        return self._prefix[key]
+        text = render_chat(self.card.template(Task.DETECTION), '', self._image_tokens)
+        ids = self.tokenizer(text, add_special_tokens=False)['input_ids']
+        return ids[: ids.index(self.tokenizer.convert_tokens_to_ids('<|vision_end|>'))]
 
     def _pad(
         self, rows: Sequence[tuple[list[int], list[int]]]
