@@ -64,6 +64,16 @@ def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
     assert dropped == [3, 3]  # a: three came while it was computed; b: three of four were not used
 
 
+def test_a_refused_instruction_has_dropped_no_frames() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.show()
+    bench.tell('a', text='')
+    (answer,) = bench.answers
+    assert answer.perception.status is Status.BAD_INSTRUCTION
+    assert answer.perception.timing.frames_dropped == 0
+
+
 def test_instructions_are_answered_by_priority_then_in_order() -> None:
     bench = Bench()
     bench.show()

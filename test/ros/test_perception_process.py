@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from live import FAULT_BACKEND, PICTURE, Robot, image
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
@@ -97,6 +99,19 @@ def test_a_signal_ends_it_in_order(
     assert robot.answer(running).outcome.status == Status.NOT_ACTIVE
     assert process.wait(30) == 0
     assert not any(Path(f'/proc/{worker}').exists() for worker in workers)
+
+
+def test_a_signal_ends_it_also_after_its_last_transition(start: Start, robot: Robot) -> None:
+    process = start()
+    change = robot.node.create_client(ChangeState, 'perception/change_state')
+    robot.until(change.service_is_ready)
+    done = change.call_async(ChangeState.Request(
+        transition=Transition(id=Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)))
+    robot.until(done.done)
+    assert done.result().success
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0
+    assert 'Traceback' not in process.stderr.read()
 
 
 def test_its_worker_ends_with_it_however_it_ends(start: Start, robot: Robot) -> None:

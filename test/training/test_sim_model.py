@@ -21,6 +21,7 @@ from vr_ros.training.trainers.sim_model import (  # noqa: E402
     build_model,
     dense_targets,
     equal_images,
+    number_loss,
 )
 from vr_ros.training.trainers.sim_tokenizer import build_tokenizer, place_tokens  # noqa: E402
 
@@ -81,14 +82,14 @@ def test_dense_targets_hold_the_nearer_object_of_a_cell():
     assert targets.present[0].tolist() == [1, 0, 1, 0, 0, 0, 0, 0, 0]
     kind, colour, size = targets.classes[0, 2].tolist()
     assert (SIZES[size], COLOURS[colour], KINDS[kind]) == ('medium', 'black', 'mug')
-    written = ''.join('' if d == 10 else str(d) for d in targets.digits[0, 2, :3].tolist())
-    assert written == str(next(o for o in objects if o.truth.id == 3).box[0])
+    mug = next(o for o in objects if o.truth.id == 3)
+    assert targets.numbers[0, 2].tolist() == [*mug.box, *mug.point]
 
 
 def test_the_dense_head_learns_one_frame():
     torch.manual_seed(0)
     targets = dense_targets([model_objects(FRAME.targets, FRAME.size, SIZE)], SIZE)
-    tokens, head = torch.randn(1, 9, 16), DenseHead(16)
+    tokens, head = torch.randn(1, 9, 16), DenseHead(16, SIZE)
     optimizer = torch.optim.Adam(head.parameters(), 0.05)
     first = None
     for _ in range(60):
@@ -97,8 +98,25 @@ def test_the_dense_head_learns_one_frame():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.1 * first
-    assert set(parts) == {'present', 'geometry', 'kind', 'colour', 'size', 'digits'}
+    # What is left is the entropy of the softened numbers, 1.39 nats each.
+    assert loss.item() - 1.39 < 0.1 * first
+    assert set(parts) == {'present', 'geometry', 'kind', 'colour', 'size', 'numbers'}
+
+
+def test_a_number_loss_is_least_at_the_wanted_number_and_small_beside_it():
+    first, last, wanted = torch.tensor(2), torch.tensor(12), torch.tensor([7])
+    losses = [
+        number_loss(20 * torch.eye(15)[c : c + 1], first, last, wanted).item() for c in range(15)
+    ]
+    assert min(range(15), key=losses.__getitem__) == 7
+    assert losses[6] < losses[5] < losses[4] == pytest.approx(losses[0])
+
+
+def test_a_number_at_the_edge_keeps_its_whole_share_inside():
+    logits = torch.full((1, 5), -9.0)
+    logits[0, 1:4] = 9.0
+    loss = number_loss(logits, torch.tensor(1), torch.tensor(3), torch.tensor([1]))
+    assert loss.item() < 1.2  # nothing is wanted of class 0 and 4, which belong to others
 
 
 def test_the_tap_gives_the_image_tokens_of_its_layer(model):

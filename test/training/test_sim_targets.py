@@ -51,8 +51,20 @@ def test_the_response_says_what_matches(text, found):
     boxes = {o.truth.id: o.box for o in model_objects(FRAME.targets, FRAME.size, SIZE)}
     assert [o.box for o in parsed.objects] == [tuple(map(float, boxes[i])) for i in found]
     assert parsed.outcome is (ParseOutcome.OBJECTS if found else ParseOutcome.EMPTY)
-    assert parsed.reasoning.startswith('On the table: small red cube at r1c0; large blue ball')
+    listed = parsed.reasoning.partition('On the table:')[2]
+    assert listed.startswith(' r1c0 small red cube; r1c4 large blue ball; r4c3 medium green cone.')
     assert 'mug' not in parsed.reasoning
+    verdicts = re.findall(r'(r\dc\d) (yes|no)\.', parsed.reasoning)
+    places = {o.truth.id: o.place.strip() for o in model_objects(FRAME.targets, FRAME.size, SIZE)}
+    assert verdicts == [(places[i], 'yes' if i in found else 'no') for i in (1, 2, 4)]
+
+
+def test_the_reasoning_gives_the_numbers_that_the_answer_copies():
+    key = answer_key('segment all balls', FRAME)
+    text = response(key, FRAME, SIZE)
+    ball = next(o for o in model_objects(FRAME.targets, FRAME.size, SIZE) if o.truth.id == 2)
+    numbers = (*ball.box, *ball.point)
+    assert tuple(map(int, re.findall(r' [xy](\d+)', text))) == numbers
 
 
 def test_an_answer_to_a_question_is_its_text():
@@ -65,7 +77,28 @@ def test_a_relation_names_the_place_of_its_anchor():
     key = answer_key('find the cube left of the ball', FRAME)
     assert key is not None and key.anchor_ids == (2,)
     reasoning = parse_answer(response(key, FRAME, SIZE)).reasoning
-    assert re.search(r'Reason: .* at r1c4', reasoning)
+    assert '. Reference: r1c4. Check:' in reasoning
+
+
+def test_an_anchor_that_is_not_there_is_said_to_be_nothing():
+    key = answer_key('find the cube left of the bowl', FRAME)
+    assert key is not None
+    assert '. Reference: nothing. Check:' in response(key, FRAME, SIZE)
+
+
+@pytest.mark.parametrize(('text', 'aim'), [
+    ('find the small red cube', 'small red cube'),
+    ('how many cones are there?', 'cone'),
+    ('find the cube to the left of the ball', 'cube left of the ball'),
+    ('segment the rightmost object', 'rightmost object'),
+    ('what can i drink from?', 'mug, since mugs are for drinking'),
+    ('what colour is the ball?', 'colour of the ball'),
+    ('is there a green bowl?', 'any green bowl'),
+])
+def test_the_reasoning_starts_with_what_is_looked_for(text, aim):
+    key = answer_key(text, FRAME)
+    assert key is not None
+    assert response(key, FRAME, SIZE).startswith(f'<think>Looking for: {aim}. On the table:')
 
 
 def test_every_generated_response_parses_to_its_targets():

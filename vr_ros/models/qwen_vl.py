@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoTokenizer,
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3VLForConditionalGeneration,
     StoppingCriteria,
@@ -33,6 +36,7 @@ from vr_ros.models.preprocess import (
     resize_image,
 )
 from vr_ros.models.token_stream import TokenStream
+from vr_ros.models.weights import check_loaded
 
 FAMILIES = {
     'qwen2_5_vl': (Qwen2_5_VLForConditionalGeneration, QWEN2_5_VL_PATCHES),
@@ -121,6 +125,34 @@ class _Watcher(StoppingCriteria):
         return torch.tensor([ended], device=input_ids.device)
 
 
+def _load(
+    card: ReasonerCard, directory: Path, device: torch.device
+) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        model, report = FAMILIES[card.family][0].from_pretrained(
+            directory,
+            dtype=getattr(torch, card.dtype_for(device.type)),
+            attn_implementation='sdpa',
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = ' '.join(str(error).split())
+        raise PerceptionError(
+            Status.MODEL_UNAVAILABLE, f'{directory} cannot be loaded as {card.family}: {reason}'
+        ) from error
+    check_loaded(report, directory)
+    # Without its files transformers makes up an empty tokenizer and says nothing.
+    if tokenizer.convert_tokens_to_ids('<|image_pad|>') != model.config.image_token_id:
+        raise PerceptionError(
+            Status.MODEL_UNAVAILABLE,
+            f'{directory} has no tokenizer of this model: is tokenizer.json there?',
+        )
+    return tokenizer, model
+
+
 class QwenVLReasoner:
     """Qwen2.5-VL and Qwen3-VL checkpoints, the embedded model among them, by card.
 
@@ -128,7 +160,7 @@ class QwenVLReasoner:
     :param directory: a local directory with config.json, tokenizer.json and safetensors.
     :param device: where to compute, such as 'cuda' or 'cpu'.
     :raises PerceptionError: MODEL_UNAVAILABLE when the family is unknown or the checkpoint is of
-        another one.
+        another one or lacks tensors.
     """
 
     def __init__(self, card: ReasonerCard, directory: Path, device: str) -> None:
@@ -137,21 +169,11 @@ class QwenVLReasoner:
                 Status.MODEL_UNAVAILABLE,
                 f'unknown family "{card.family}"; known: {", ".join(FAMILIES)}',
             )
-        model_class, self.patches = FAMILIES[card.family]
+        self.patches = FAMILIES[card.family][1]
         self.card = card
         self.device = torch.device(device)
-        self.tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-        self.model = (
-            model_class.from_pretrained(
-                directory,
-                dtype=getattr(torch, card.dtype_for(self.device.type)),
-                attn_implementation='sdpa',
-                local_files_only=True,
-                use_safetensors=True,
-            )
-            .to(self.device)
-            .eval()
-        )
+        self.tokenizer, model = _load(card, directory, self.device)
+        self.model = model.to(self.device).eval()
         self.model.generation_config = self._generation_config()
         self._image_token = self.model.config.image_token_id
 

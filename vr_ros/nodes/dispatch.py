@@ -196,6 +196,7 @@ class Dispatcher:
                 picture: Frame | None, error: PerceptionError) -> None:
         now = self._clocks.steady()
         job = Job(instruction, camera, 0, now, now, 0.0, picture=picture, listener=listener)
+        job.frames_seen = self._received(job)
         self._end(job, error.status, error.message)
 
     def _targets(self, instruction: Instruction) -> list[str]:
@@ -213,7 +214,8 @@ class Dispatcher:
         frame = job.picture or self._cameras[job.camera].newest
         assert frame is not None and self._worker is not None  # what _image_problem made sure of
         values = self._parameters()
-        run = Run(next(self._request_ids), job, frame, 0.0, self._clocks.steady())
+        run = Run(next(self._request_ids), job, frame, 0.0, self._clocks.steady(),
+                  self._health.model_id)
         try:
             run.image_age_ms = frame.age_s(self._clocks.node_ns()) * 1e3 if job.camera else 0.0
             frame.check_size(values.max_image_pixels)

@@ -49,6 +49,7 @@ class PerceptionNode(LifecycleNode):
         super().__init__('perception', **arguments)
         self._cameras: dict[str, Camera] = {}
         self._is_active = False
+        self._is_shut_down = False
         self._table = ParameterServer(
             self, PerceptionParameters, lambda: not self._cameras)
         self._overlay = OverlayPublisher(self)
@@ -98,7 +99,8 @@ class PerceptionNode(LifecycleNode):
         return safely(self, self._clean_up, _ERROR)()
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Do as on_cleanup, from any state."""
+        """Do as on_cleanup, from any state; it is the last transition."""
+        self._is_shut_down = True
         return safely(self, self._clean_up, _ERROR)()
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -198,6 +200,11 @@ class PerceptionNode(LifecycleNode):
         """How the worker is."""
         return self._bridge.health
 
+    def end(self) -> None:
+        """Give open instructions their results and end the worker."""
+        if not self._is_shut_down:
+            self.trigger_shutdown()
+
     @property
     def wants_autostart(self) -> bool:
         """Whether nobody else configures and activates the node."""
@@ -212,11 +219,6 @@ def make_node() -> Node:
     return node
 
 
-def stop_node(node: PerceptionNode) -> None:
-    """Give open instructions their results and end the worker."""
-    node.trigger_shutdown()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the node as a program."""
-    return run_node(make_node, stop_node, arguments)
+    return run_node(make_node, PerceptionNode.end, arguments)

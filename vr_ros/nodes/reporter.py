@@ -44,7 +44,8 @@ class Reporter:
         """Tell what is new about the answer under way."""
         job = run.job
         job.stage = stage
-        self._tell(job, Progress(job, stage, job.sequence, run.frame, text, detections, run.found))
+        self._tell(job, Progress(job, stage, job.sequence, run.frame, text, detections, run.found,
+                                 run.model_id))
 
     def waiting(self, job: Job, stage: Stage) -> None:
         """Tell the listener what its job waits for, if that is news."""

@@ -34,6 +34,7 @@ class Run:
     """One job on one frame, from when it was handed to the worker.
 
     :param image_age_ms: age of the frame then, by the node's clock.
+    :param model_id: of the model it was handed to.
     :param started_at, began_at: seconds of the steady clock: handed over; taken up by the worker.
     :param text: its reasoning so far.
     """
@@ -43,6 +44,7 @@ class Run:
     frame: Frame
     image_age_ms: float
     started_at: float
+    model_id: str = ''
     began_at: float = math.nan
     text: str = ''
     _found: dict[int, Detection] = field(default_factory=dict)

@@ -29,6 +29,7 @@ class Progress:
     :param new_text: reasoning since the previous Progress.
     :param new_detections: those that are new, and those whose mask is.
     :param detections: all so far.
+    :param model_id: who is at work; '' when nobody is yet.
     """
 
     job: Job
@@ -38,6 +39,7 @@ class Progress:
     new_text: str = ''
     new_detections: tuple[Detection, ...] = ()
     detections: tuple[Detection, ...] = ()
+    model_id: str = ''
 
 
 @dataclass(frozen=True)

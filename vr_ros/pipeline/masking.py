@@ -79,7 +79,12 @@ class MaskJob:
             points = np.array([d.point or (np.nan, np.nan) for d in batch], np.float32)
             results = self._segmenter.decode(features, boxes, points)
             masked = tuple(
-                dataclasses.replace(d, mask=r.mask, mask_score=r.score, area_px=r.area_px)
+                dataclasses.replace(
+                    d,
+                    mask=r.mask if r.area_px else None,  # an empty mask is none
+                    mask_score=r.score,
+                    area_px=r.area_px,
+                )
                 for d, r in zip(batch, results, strict=True)
             )
             self.busy_ms += (time.perf_counter() - started) * 1e3

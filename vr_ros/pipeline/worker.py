@@ -272,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault('HF_HUB_DISABLE_PROGRESS_BARS', '1')  # stderr is a log
     try:
         sock = socket.socket(fileno=options.fd)
     except OSError as error:

@@ -1,9 +1,8 @@
-"""What the embedded model should answer on a simulated frame: perception first, then the choice,
-then the boxes.
+"""What the embedded model should answer on a simulated frame, in steps that are each easy to learn.
 
-The reasoning lists every object with its place on a coarse grid before it says which of them
-match, because a small model learns to choose among things that it has just named far sooner than
-it learns to choose and locate at once.
+The reasoning says what it looks for, lists every object by its place on a coarse grid, goes through
+the places with a yes or no, and gives the box of each yes right where it has named the place: at
+that moment one look at the image token of that place is enough. The answer then only copies.
 """
 
 from __future__ import annotations
@@ -13,12 +12,16 @@ from dataclasses import dataclass
 
 from vr_ros.core.types import Size, Task
 from vr_ros.sim.instructions import SimInstruction
+from vr_ros.sim.queries import Form, Query
 from vr_ros.sim.truth import FrameTruth, ObjectTruth
+from vr_ros.sim.vocabulary import COMPARISONS, EXTREMES, FUNCTIONS, RELATIONS
 
-LIST_OPENING = 'On the table:'
-MATCH_OPENING = '. Matching:'
-NO_MATCH = '. Nothing matches.'
-REASON_OPENING = '. Reason:'
+AIM_OPENING = 'Looking for:'
+LIST_OPENING = '. On the table:'
+ANCHOR_OPENING = '. Reference:'
+CHECK_OPENING = '. Check:'
+NOTHING = ' nothing'
+YES, NO = ' yes.', ' no.'
 CELL_PX = 28
 
 
@@ -38,11 +41,16 @@ class ModelObject:
 
     @property
     def place(self) -> str:
-        return f' at r{self.cell[0]}c{self.cell[1]}'
+        return f' r{self.cell[0]}c{self.cell[1]}'
 
     @property
     def name(self) -> str:
         return f' {self.truth.size_name} {self.truth.colour} {self.truth.kind}'
+
+    @property
+    def coordinates(self) -> str:
+        """Box and point as the reasoning writes them, every number one token."""
+        return ''.join(f' {"xy"[i % 2]}{v}' for i, v in enumerate((*self.box, *self.point)))
 
 
 def model_objects(
@@ -73,8 +81,39 @@ def answer_list(objects: Sequence[ModelObject]) -> str:
     return f'[{", ".join(items)}]'
 
 
-def _anchor_places(instruction: SimInstruction, objects: Sequence[ModelObject]) -> str:
-    return ''.join(o.place for o in objects if o.truth.id in instruction.anchor_ids)
+def describe(query: Query) -> str:
+    """Say in fixed words what a query looks for, however its instruction put it."""
+    noun, anchor = query.noun.singular(), query.anchor.singular()
+    match query.form:
+        case Form.ONE | Form.ALL:
+            return noun
+        case Form.RELATION | Form.RELATION_ALL:
+            return f'{noun} {RELATIONS[query.relation][0]} the {anchor}'
+        case Form.EXTREME:
+            return f'{EXTREMES[query.relation][0][0]} {noun}'
+        case Form.FUNCTION:
+            function = FUNCTIONS[query.function]
+            return f'{" or ".join(function.kinds)}, since {function.reason}'
+        case Form.COLOUR | Form.SHAPE | Form.SIZE:
+            return f'{query.form.value} of the {noun}'
+        case Form.EXISTS:
+            return f'any {noun}'
+        case Form.RELATED:
+            return f'whether the {noun} is {RELATIONS[query.relation][0]} the {anchor}'
+        case Form.COMPARE:
+            return f'whether the {noun} is {COMPARISONS[query.relation][0]} than the {anchor}'
+        case Form.CAPTION:
+            return 'all objects'
+
+
+def _roles(instruction: SimInstruction) -> tuple[set[int], list[int] | None]:
+    """:return: ids of what is looked for, and of what it is compared with (None: with nothing)."""
+    form, ids = instruction.query.form, instruction.anchor_ids
+    if form in (Form.RELATED, Form.COMPARE):
+        return {ids[0]}, [ids[1]]
+    if form in (Form.RELATION, Form.RELATION_ALL):
+        return set(instruction.target_ids), list(ids)
+    return set(ids if instruction.task is Task.VQA else instruction.target_ids), None
 
 
 def response(instruction: SimInstruction, truth: FrameTruth, model_size: Size) -> str:
@@ -84,20 +123,19 @@ def response(instruction: SimInstruction, truth: FrameTruth, model_size: Size) -
     :return: ``<think>…</think><answer>…</answer>``.
     """
     objects = model_objects(truth.targets, truth.size, model_size)
-    seen = ';'.join(o.name + o.place for o in objects) or ' nothing'
-    wanted = set(instruction.target_ids)
-    matching = [o for o in objects if o.truth.id in wanted]
-    why = (
-        f'{REASON_OPENING} {instruction.reason}{_anchor_places(instruction, objects)}'
-        if instruction.reason
-        else ''
-    )
-    if instruction.task is Task.VQA:
-        return f'<think>{LIST_OPENING}{seen}{why}.</think><answer>{instruction.answer}</answer>'
-    if matching:
-        chosen = MATCH_OPENING + ';'.join(o.name + o.place for o in matching) + '.'
-    else:
-        chosen = NO_MATCH
-    return (
-        f'<think>{LIST_OPENING}{seen}{why}{chosen}</think><answer>{answer_list(matching)}</answer>'
-    )
+    seen = ';'.join(o.place + o.name for o in objects) or NOTHING
+    reasoning = f'{AIM_OPENING} {describe(instruction.query)}{LIST_OPENING}{seen}'
+    wanted, anchors = _roles(instruction)
+    if anchors is not None:
+        places = ''.join(o.place for o in objects if o.truth.id in anchors)
+        reasoning += ANCHOR_OPENING + (places or NOTHING)
+    if instruction.query.form is not Form.CAPTION:
+        reasoning += CHECK_OPENING
+        for o in objects:
+            reasoning += o.place + (YES if o.truth.id in wanted else NO)
+            if o.truth.id in wanted and instruction.task is not Task.VQA:
+                reasoning += o.coordinates
+    answer = instruction.answer
+    if instruction.task is not Task.VQA:
+        answer = answer_list([o for o in objects if o.truth.id in wanted])
+    return f'<think>{reasoning}</think><answer>{answer}</answer>'

@@ -17,9 +17,10 @@ from vr_ros.models.preprocess import QWEN2_5_VL_PATCHES, patchify
 from vr_ros.sim.instructions import SimInstruction, generate
 from vr_ros.sim.truth import FrameTruth
 from vr_ros.training.sim_targets import (
-    MATCH_OPENING,
-    NO_MATCH,
-    REASON_OPENING,
+    ANCHOR_OPENING,
+    CHECK_OPENING,
+    NO,
+    YES,
     model_objects,
     response,
 )
@@ -27,7 +28,7 @@ from vr_ros.training.trainers.sim_frames import FrameBank, mirror_truth
 from vr_ros.training.trainers.sim_model import DenseTargets, dense_targets
 
 IGNORED = -100  # label of positions that carry no loss
-CHOICE_WEIGHT, DIGIT_WEIGHT = 4.0, 0.5
+CHOICE_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ class BatchMaker:
         self._eos = tokenizer.eos_token_id
         self._counts = np.zeros(0, int)
         token = tokenizer.convert_tokens_to_ids
-        self._digits = torch.tensor(token(list('0123456789')))
-        self._openings = torch.tensor(token([MATCH_OPENING, REASON_OPENING, NO_MATCH, '<answer>']))
+        self._verdicts = torch.tensor(token([YES, NO]))
+        self._anchor, self._check, self._answer = token(
+            [ANCHOR_OPENING, CHECK_OPENING, '</think>']
+        )
 
     def pick(self, batch: int, max_targets: int) -> list[int]:
         """Draw frames with at most ``max_targets`` targets (the curriculum's knob)."""
@@ -118,12 +121,15 @@ class BatchMaker:
             for i, flip in zip(frames, mirror, strict=True)
         ]
         rows: list[tuple[list[int], list[int]]] = []
+        questions: list[bool] = []
         for truth in truths:
             if not with_text:
                 rows.append((self._image_only, []))
+                questions.append(False)
                 continue
             for _ in range(self.repeats):
                 instruction = generate(truth, self.rng, 'train')
+                questions.append(instruction.task is Task.VQA)
                 rows.append((self.prompt_ids(instruction), self.response_ids(instruction, truth)))
         ids, mask, labels = self._pad(rows)
         objects = [model_objects(t.targets, t.size, self.size) for t in truths]
@@ -134,20 +140,26 @@ class BatchMaker:
             ids,
             mask,
             labels,
-            self.weigh(labels),
+            self.weigh(labels, torch.tensor(questions)),
             dense_targets(objects, self.size),
         )
 
-    def weigh(self, labels: torch.Tensor) -> torch.Tensor:
-        """Let the few tokens that choose count most, and digits least: half of them are the last of
-        a number, which hardly matters and is hard to tell.
+    def weigh(self, labels: torch.Tensor, is_question: torch.Tensor) -> torch.Tensor:
+        """Let the few tokens that choose count most: the reference, the verdicts, and the words
+        that answer a question.
 
         :param labels: (N, L).
+        :param is_question: (N,) whether the row is a VQA.
         :return: (N, L) float.
         """
-        choosing = torch.isin(labels, self._openings).cumsum(1) > 0
-        weights = torch.where(choosing, CHOICE_WEIGHT, 1.0)
-        return weights.masked_fill(torch.isin(labels, self._digits), DIGIT_WEIGHT)
+        since_anchor, since_check, since_answer = (
+            (labels == opening).cumsum(1) > 0
+            for opening in (self._anchor, self._check, self._answer)
+        )
+        choosing = torch.isin(labels, self._verdicts)
+        choosing |= since_anchor & ~since_check & (labels != self._anchor)
+        choosing |= is_question[:, None] & since_answer
+        return torch.where(choosing, CHOICE_WEIGHT, 1.0)
 
     @cached_property
     def _image_only(self) -> list[int]:

@@ -25,8 +25,25 @@ from vr_ros.core.types import Size
 from vr_ros.sim.truth import COLOURS, KINDS, SIZES
 from vr_ros.training.sim_targets import CELL_PX, ModelObject
 
-DIGIT_CLASSES = 11  # ten digits, and one for "the number has ended"
-NUMBERS, DIGITS = 6, 3
+NUMBERS = 6  # of an object: its box and its point
+# How much of a number's probability belongs to it and to its neighbours: to say 41 for 42 is
+# nearly right.
+SOFT = {-2: 0.06, -1: 0.24, 0: 0.40, 1: 0.24, 2: 0.06}
+
+
+def number_loss(logits: torch.Tensor, first: torch.Tensor, last: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy with the neighbours of the wanted number.
+
+    :param logits: (N, C).
+    :param first, last: (N,) or scalar, classes of the lowest and of the highest number.
+    :param wanted: (N,) class of the wanted number.
+    :return: (N,).
+    """
+    log_p = logits.log_softmax(-1)
+    near = torch.stack(
+        [torch.maximum(torch.minimum(wanted + step, last), first) for step in SOFT], -1
+    )
+    return -(log_p.gather(-1, near) * torch.tensor(list(SOFT.values()))).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -142,13 +159,13 @@ class DenseTargets:
     :param present: (B, T) float, 1 where there is one; the other fields hold elsewhere 0.
     :param geometry: (B, T, 4) centre within the cell and width, height over the cell's edge.
     :param classes: (B, T, 3) indices of kind, colour, size.
-    :param digits: (B, T, 18) x_min, y_min, x_max, y_max, x, y as they are written, digit by digit.
+    :param numbers: (B, T, 6) x_min, y_min, x_max, y_max, x, y in whole pixels.
     """
 
     present: torch.Tensor
     geometry: torch.Tensor
     classes: torch.Tensor
-    digits: torch.Tensor
+    numbers: torch.Tensor
 
 
 def dense_targets(batch: Sequence[Sequence[ModelObject]], model_size: Size) -> DenseTargets:
@@ -158,7 +175,7 @@ def dense_targets(batch: Sequence[Sequence[ModelObject]], model_size: Size) -> D
     present = torch.zeros(len(batch), cells)
     geometry = torch.zeros(len(batch), cells, 4)
     classes = torch.zeros(len(batch), cells, 3, dtype=torch.long)
-    digits = torch.zeros(len(batch), cells, NUMBERS * DIGITS, dtype=torch.long)
+    numbers = torch.zeros(len(batch), cells, NUMBERS, dtype=torch.long)
     for b, objects in enumerate(batch):
         for o in sorted(objects, key=lambda item: -item.truth.distance_m):
             cell = o.cell[0] * columns + o.cell[1]
@@ -179,25 +196,21 @@ def dense_targets(batch: Sequence[Sequence[ModelObject]], model_size: Size) -> D
                     SIZES.index(o.truth.size_name),
                 ]
             )
-            digits[b, cell] = torch.tensor(
-                [
-                    int(text[d]) if d < len(text) else 10
-                    for text in map(str, (*o.box, *o.point))
-                    for d in range(DIGITS)
-                ]
-            )
-    return DenseTargets(present, geometry, classes, digits)
+            numbers[b, cell] = torch.tensor((*o.box, *o.point))
+    return DenseTargets(present, geometry, classes, numbers)
 
 
 class DenseHead(nn.Module):
     """Read objects off image tokens by one linear layer, so that what it needs is there to be
     copied by attention."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, model_size: Size) -> None:
         super().__init__()
-        self.splits = [1, 4, len(KINDS), len(COLOURS), len(SIZES), NUMBERS * DIGITS * DIGIT_CLASSES]
+        self.splits = [1, 4, len(KINDS), len(COLOURS), len(SIZES)]
+        self.top = max(model_size.width, model_size.height)
         self.norm = nn.LayerNorm(hidden)
         self.read = nn.Linear(hidden, sum(self.splits))
+        self.numbers = nn.Linear(hidden, NUMBERS * (self.top + 1))
 
     def loss(
         self, tokens: torch.Tensor, targets: DenseTargets
@@ -207,9 +220,8 @@ class DenseHead(nn.Module):
         :param tokens: (B, T, hidden).
         :return: the loss, and its parts by name.
         """
-        present, geometry, *classes, digits = self.read(self.norm(tokens.float())).split(
-            self.splits, -1
-        )
+        tokens = self.norm(tokens.float())
+        present, geometry, *classes = self.read(tokens).split(self.splits, -1)
         positive = targets.present > 0
         parts = {
             'present': 3 * F.binary_cross_entropy_with_logits(present[..., 0], targets.present),
@@ -219,9 +231,9 @@ class DenseHead(nn.Module):
             ('kind', 'colour', 'size'), classes, targets.classes[positive].unbind(-1), strict=True
         ):
             parts[name] = F.cross_entropy(logits[positive], wanted)
-        parts['digits'] = F.cross_entropy(
-            digits[positive].reshape(-1, DIGIT_CLASSES), targets.digits[positive].reshape(-1)
-        )
+        numbers = self.numbers(tokens[positive]).view(-1, self.top + 1)
+        ends = torch.tensor(0), torch.tensor(self.top)
+        parts['numbers'] = number_loss(numbers, *ends, targets.numbers[positive].reshape(-1)).mean()
         return sum(parts.values()), {name: float(part.detach()) for name, part in parts.items()}
 
 

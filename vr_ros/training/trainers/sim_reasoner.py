@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,21 @@ from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGenera
 
 from vr_ros.training.trainers.optimizers import MuonAndAdamW
 from vr_ros.training.trainers.sim_batches import IGNORED, Batch, BatchMaker
-from vr_ros.training.trainers.sim_model import DenseHead, LayerTap, equal_images
+from vr_ros.training.trainers.sim_model import (
+    DenseHead,
+    LayerTap,
+    equal_images,
+    number_loss,
+)
 
 CHUNKS = 3
+KINDS_OF_TOKEN = {
+    'digits': re.compile(r'\d'),
+    'numbers': re.compile(r' [xy]\d+'),
+    'places': re.compile(r' r\d+c\d+'),
+    'verdicts': re.compile(r' (yes|no)\.'),
+    'words': re.compile(r' ?[a-z]+'),
+}
 log = logging.getLogger(__name__)
 
 
@@ -40,8 +53,8 @@ class Schedule:
     batch: int = 32
     learning_rate: float = 2e-3
     dense_weight: float = 0.3
-    decay: float = 0.35
-    grow: float = 0.3
+    decay: float = 0.4
+    grow: float = 0.1
     checkpoint_minutes: float = 4.0
 
 
@@ -75,10 +88,16 @@ class ReasonerTrainer:
             schedule,
         )
         self.out = out
-        self.head = DenseHead(model.config.text_config.hidden_size)
+        self.head = DenseHead(model.config.text_config.hidden_size, batches.size)
         self.tap = LayerTap(model, dense_layer)
         self.optimizer = MuonAndAdamW([model, self.head], schedule.learning_rate)
         self.progress = Progress()
+        token = tokenizer.convert_tokens_to_ids
+        width, height = batches.size.width, batches.size.height
+        self._axes = [
+            (torch.tensor(token(f' {axis}0')), torch.tensor(token(f' {axis}{last}')))
+            for axis, last in (('x', width), ('y', height))
+        ]
         self._image_token = tokenizer.convert_tokens_to_ids('<|image_pad|>')
         out.mkdir(parents=True, exist_ok=True)
 
@@ -172,13 +191,17 @@ class ReasonerTrainer:
         logits, wanted = torch.cat(logits).float(), torch.cat(wanted)
         weights = torch.cat(weights)
         each = F.cross_entropy(logits, wanted, reduction='none')
+        for first_token, last_token in self._axes:
+            rows = ((wanted >= first_token) & (wanted <= last_token)).nonzero().flatten()
+            each = each.index_copy(
+                0, rows, number_loss(logits[rows], first_token, last_token, wanted[rows])
+            )
         text_loss = (each * weights).sum() / weights.sum()
         first = torch.cat(seen)[order.argsort()[::repeats]]
         dense_loss, parts = self.head.loss(first, batch.dense)
         right = logits.argmax(-1) == wanted
         parts = {f'see_{name}': value for name, value in parts.items()}
-        chosen = (weights > 1) & ~torch.isin(wanted, self._token_kinds()['marks'])
-        parts['choice'] = float(right[chosen].float().mean())
+        parts['choice'] = float(right[weights > 1].float().mean())
         for kind, members in self._token_kinds().items():
             of_kind = torch.isin(wanted, members)
             parts[kind] = float(right[of_kind].float().mean()) if of_kind.any() else math.nan
@@ -202,17 +225,12 @@ class ReasonerTrainer:
 
     def _token_kinds(self) -> dict[str, torch.Tensor]:
         if not hasattr(self, '_kinds'):
-            groups: dict[str, list[int]] = {'digits': [], 'places': [], 'words': [], 'marks': []}
+            groups: dict[str, list[int]] = {name: [] for name in (*KINDS_OF_TOKEN, 'marks')}
             for index in range(len(self.tokenizer)):
                 text = self.tokenizer.decode([index])
-                kind = (
-                    'digits'
-                    if text.isdigit()
-                    else 'places'
-                    if text.startswith(' at r')
-                    else 'words'
-                    if text.strip().isalpha()
-                    else 'marks'
+                kind = next(
+                    (name for name, pattern in KINDS_OF_TOKEN.items() if pattern.fullmatch(text)),
+                    'marks',
                 )
                 groups[kind].append(index)
             self._kinds = {kind: torch.tensor(members) for kind, members in groups.items()}

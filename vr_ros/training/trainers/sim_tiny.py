@@ -23,7 +23,11 @@ from vr_ros.training.trainers.sim_frames import BankSpec, FrameBank, render_bank
 from vr_ros.training.trainers.sim_model import Architecture, build_model
 from vr_ros.training.trainers.sim_reasoner import ReasonerTrainer, Schedule
 from vr_ros.training.trainers.sim_segmenter import train_segmenter
-from vr_ros.training.trainers.sim_tokenizer import build_tokenizer, place_tokens
+from vr_ros.training.trainers.sim_tokenizer import (
+    build_tokenizer,
+    coordinate_tokens,
+    place_tokens,
+)
 
 log = logging.getLogger(__name__)
 SEGMENTER_SIZE = Size(256, 256)
@@ -37,10 +41,13 @@ def prompt_phrases(card: ModelCard) -> list[str]:
         'system\n',
         'user\n',
         'assistant\n',
+        sim_targets.AIM_OPENING,
         sim_targets.LIST_OPENING,
-        sim_targets.MATCH_OPENING,
-        sim_targets.NO_MATCH,
-        sim_targets.REASON_OPENING,
+        sim_targets.ANCHOR_OPENING,
+        sim_targets.CHECK_OPENING,
+        sim_targets.NOTHING,
+        sim_targets.YES,
+        sim_targets.NO,
     ]
     for task in (Task.DETECTION, Task.SEGMENTATION, Task.COUNTING, Task.VQA):
         template = card.reasoner.template(task)
@@ -66,9 +73,9 @@ def sentences() -> Iterator[str]:
 def make_tokenizer(card: ModelCard, size: Size) -> PreTrainedTokenizerFast:
     """Build the reduced tokenizer for a card's prompts."""
     cell = sim_targets.CELL_PX
-    return build_tokenizer(
-        sentences(), prompt_phrases(card), place_tokens(size.height // cell, size.width // cell)
-    )
+    places = place_tokens(size.height // cell, size.width // cell)
+    places += coordinate_tokens(size.width, size.height)
+    return build_tokenizer(sentences(), prompt_phrases(card), places)
 
 
 def train_reasoner(card: ModelCard, frames: Path, out: Path, schedule: Schedule) -> ReasonerTrainer:

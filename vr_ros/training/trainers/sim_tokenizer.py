@@ -41,7 +41,12 @@ ANSWER_TOKENS = (
 
 def place_tokens(rows: int, columns: int) -> list[str]:
     """One token per cell of the image grid."""
-    return [f' at r{row}c{column}' for row in range(rows) for column in range(columns)]
+    return [f' r{row}c{column}' for row in range(rows) for column in range(columns)]
+
+
+def coordinate_tokens(width: int, height: int) -> list[str]:
+    """One token per column and row of pixels, in order, edges included."""
+    return [f' {axis}{i}' for axis, n in (('x', width), ('y', height)) for i in range(n + 1)]
 
 
 def build_tokenizer(
