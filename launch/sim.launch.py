@@ -14,7 +14,7 @@ from launch import LaunchDescription
 # Launch argument, type, default, meaning: each is a parameter of the node.
 PARAMETERS = (
     ('seed', int, '1000000', 'scene; the same seed shows the same scene'),
-    ('objects', int, '0', 'number of objects; 0: drawn from the seed, 1 to 10'),
+    ('objects', int, '0', 'number of objects, at most 12; 0: drawn from the seed, 1 to 10'),
     ('orbit', float, '0.0', 'speed of the camera around the table, deg/s; 0: it stands still'),
     ('rate', float, '10.0', 'pictures per second'),
     ('width', int, '640', 'width of the pictures, pixels'),

@@ -132,7 +132,8 @@ def test_masks_come_alone_with_their_indices() -> None:
 def test_a_partial_result_says_that_it_is_one() -> None:
     job = answer().job
     message = convert.partial_to_msg(Progress(
-        job, Stage.SEGMENTING, 4, FRAME, new_detections=(CUP,), detections=(CUP, CUP), model_id='tiny'))
+        job, Stage.SEGMENTING, 4, FRAME, new_detections=(CUP,), detections=(CUP, CUP),
+        model_id='tiny'))
     assert message.outcome.model_id == 'tiny'
     assert not message.outcome.is_final and message.count == 2 and message.outcome.sequence == 4
     assert message.header.frame_id == 'optical' and message.outcome.image_width == 4

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from vr_ros.core.spelling import nearest
 from vr_ros.nodes.parameter_spec import (
     Applies,
     coerce,
     markdown_table,
-    nearest,
     parameter,
     problem,
     specs,

@@ -61,12 +61,32 @@ def test_the_patch_is_undone_after_an_error(model):
     assert qwen.Qwen2_5_VLVisionAttention.forward is before
 
 
-def test_columns_turn_image_tokens_apart(model):
-    """With the usual rope base the slow frequencies of the column axis would be almost still."""
-    rotary = model.model.language_model.rotary_emb
-    x = torch.zeros(1, 1, 32)
-    left, right = (rotary(x, torch.tensor([0, 0, column]).view(3, 1, 1))[1] for column in (0, 2))
-    assert (left - right).abs().max() > 0.2
+@pytest.fixture(scope='module')
+def rotary():
+    """The real sizes: what the frequencies do depends on the width of a head."""
+    from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VLRotaryEmbedding
+
+    tokenizer = build_tokenizer(['find the cube'], [], place_tokens(3, 3), vocab_size=300)
+    config = build_model(Architecture(), tokenizer, SIZE).config.text_config
+    sections = config.rope_parameters['mrope_section']
+    rotary = Qwen2_5_VLRotaryEmbedding(config)
+
+    def angles(time: int, row: int, column: int) -> torch.Tensor:
+        positions = torch.tensor([time, row, column])
+        axis = torch.repeat_interleave(torch.arange(3), torch.tensor(sections))
+        return rotary.inv_freq * positions[axis]
+
+    return angles
+
+
+def test_neighbouring_rows_and_columns_turn_a_key_visibly(rotary):
+    for step in (rotary(0, 1, 0), rotary(0, 0, 1)):
+        assert step.max() > 0.3
+
+
+def test_some_frequencies_stand_nearly_still_over_a_whole_answer(rotary):
+    """By these a word is found again wherever it was read."""
+    assert (rotary(60, 60, 60) < 0.6).sum() >= 8
 
 
 FRAME = make_frame(

@@ -51,12 +51,14 @@ def test_the_response_says_what_matches(text, found):
     boxes = {o.truth.id: o.box for o in model_objects(FRAME.targets, FRAME.size, SIZE)}
     assert [o.box for o in parsed.objects] == [tuple(map(float, boxes[i])) for i in found]
     assert parsed.outcome is (ParseOutcome.OBJECTS if found else ParseOutcome.EMPTY)
+    verdict = {i: 'yes' if i in found else 'no' for i in (1, 2, 4)}
     listed = parsed.reasoning.partition('On the table:')[2]
-    assert listed.startswith(' r1c0 small red cube; r1c4 large blue ball; r4c3 medium green cone.')
+    assert listed.startswith(
+        f' r1c0 small red cube {verdict[1]}; r1c4 large blue ball {verdict[2]}; '
+        f'r4c3 medium green cone {verdict[4]}. Matching:'
+    )
+    assert listed.endswith(' nothing') is (not found)
     assert 'mug' not in parsed.reasoning
-    verdicts = re.findall(r'(r\dc\d) (yes|no)\.', parsed.reasoning)
-    places = {o.truth.id: o.place.strip() for o in model_objects(FRAME.targets, FRAME.size, SIZE)}
-    assert verdicts == [(places[i], 'yes' if i in found else 'no') for i in (1, 2, 4)]
 
 
 def test_the_reasoning_gives_the_numbers_that_the_answer_copies():
@@ -73,17 +75,21 @@ def test_an_answer_to_a_question_is_its_text():
     assert parse_answer(response(key, FRAME, SIZE)).answer_text == 'blue'
 
 
-def test_a_relation_names_the_place_of_its_anchor():
-    key = answer_key('find the cube left of the ball', FRAME)
+def test_a_relation_marks_its_anchor_and_matches_among_those_that_fit():
+    key = answer_key('find the object left of the ball', FRAME)
+    assert key is None  # the cube and the cone are
+    key = answer_key('find all objects left of the ball', FRAME)
     assert key is not None and key.anchor_ids == (2,)
     reasoning = parse_answer(response(key, FRAME, SIZE)).reasoning
-    assert '. Reference: r1c4. Check:' in reasoning
+    assert 'cube yes; r1c4 large blue ball reference; r4c3 medium green cone yes' in reasoning
+    assert re.findall(r'r\dc\d', reasoning.partition('Matching:')[2]) == ['r1c0', 'r4c3']
 
 
-def test_an_anchor_that_is_not_there_is_said_to_be_nothing():
-    key = answer_key('find the cube left of the bowl', FRAME)
+def test_what_fits_the_words_need_not_match():
+    key = answer_key('find the cube to the right of the ball', FRAME)
     assert key is not None
-    assert '. Reference: nothing. Check:' in response(key, FRAME, SIZE)
+    text = response(key, FRAME, SIZE)
+    assert 'small red cube yes' in text and 'Matching: nothing</think><answer>[]' in text
 
 
 @pytest.mark.parametrize(('text', 'aim'), [

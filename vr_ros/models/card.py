@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vr_ros.core.prompt import PromptTemplate
 from vr_ros.core.types import PerceptionError, Size, Status, Task
-from vr_ros.models.schema import Section, nearest
+from vr_ros.models.schema import Section, suggestion
 
 # Family: edge in pixels of one merged image token; sides of the resized image are multiples of it.
 FAMILIES: Mapping[str, int] = {'qwen2_5_vl': 28, 'qwen3_vl': 32}
@@ -196,7 +196,7 @@ def load_card(name_or_path: str | Path) -> ModelCard:
         known = ', '.join(sorted(cards)) or 'none'
         raise PerceptionError(
             Status.MODEL_UNAVAILABLE,
-            f'unknown model card "{text}"; known: {known}{nearest(text, list(cards))}',
+            f'unknown model card "{text}"; known: {known}{suggestion(text, list(cards))}',
         )
     return read_card(cards[text])
 

@@ -1,13 +1,13 @@
 """Read a YAML mapping strictly: every mistake is one line that names the file and the key."""
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import yaml
 
+from vr_ros.core.spelling import nearest
 from vr_ros.core.types import PerceptionError, Status
 
 T = TypeVar('T')
@@ -15,13 +15,13 @@ T = TypeVar('T')
 TYPE_NAMES = {str: 'a text', int: 'a whole number', list: 'a list', dict: 'a mapping'}
 
 
-def nearest(word: str, known: list[str]) -> str:
+def suggestion(word: str, known: list[str]) -> str:
     """Say which known word may have been meant.
 
     :return: ' (nearest: "…")', or '' when none is close.
     """
-    match = difflib.get_close_matches(word, known, 1, 0.5)
-    return f' (nearest: "{match[0]}")' if match else ''
+    match = nearest(word, known)
+    return f' (nearest: "{match}")' if match else ''
 
 
 class Section:
@@ -84,7 +84,7 @@ class Section:
         value = self._values.pop(name, None)
         if value is None:
             if default is None:
-                misspelt = nearest(name, [str(key) for key in self._values])
+                misspelt = suggestion(name, [str(key) for key in self._values])
                 self.fail(name, f'missing, expected {TYPE_NAMES[kind]}{misspelt}')
             return default
         if not isinstance(value, kind) or isinstance(value, bool):
@@ -95,7 +95,7 @@ class Section:
         """Take one of a few words."""
         value = self.take(name, str, default)
         if value not in known:
-            meant = nearest(value, list(known))
+            meant = suggestion(value, list(known))
             self.fail(name, f'unknown "{value}"; known: {", ".join(known)}{meant}')
         return value
 
@@ -126,5 +126,5 @@ class Section:
         """:raises PerceptionError: when a key is left that nothing asked for."""
         for name in self._values:
             known = [word for word in self._known if word != name]
-            meant = nearest(str(name), known)
+            meant = suggestion(str(name), known)
             self.fail('', f'unknown key "{name}"; known: {", ".join(known)}{meant}')

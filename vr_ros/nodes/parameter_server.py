@@ -14,12 +14,12 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from vr_ros.core.spelling import nearest
 from vr_ros.nodes.parameter_spec import (
     Applies,
     ParameterError,
     Spec,
     coerce,
-    nearest,
     problem,
     range_text,
     specs,

@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, get_type_hints
@@ -100,11 +99,6 @@ def _has_kind(kind: str, value: Any) -> bool:
     if kind == 'int':
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, {'bool': bool, 'double': float, 'string': str}[kind])
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the known name that a misspelt one most likely stands for, '' when none is close."""
-    return next(iter(difflib.get_close_matches(name, list(known), 1, 0.5)), '')
 
 
 def range_text(spec: Spec) -> str:

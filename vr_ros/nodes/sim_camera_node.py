@@ -52,7 +52,7 @@ class SimCameraParameters:
         1_000_000, 'scene; the same seed shows the same scene. Training never saw those from '
         '1000000 on', low=0, high=_HIGHEST_SEED)
     objects: int = parameter(
-        0, 'number of objects; 0: drawn from the seed, 1 to 10', low=0, high=12)
+        0, 'number of objects; 0: drawn from the seed, from 1 to 10', low=0, high=12)
     orbit: float = parameter(
         0.0, 'speed of the camera around the table; 0: it stands still', unit='deg/s', low=-90.0,
         high=90.0)

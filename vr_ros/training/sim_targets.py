@@ -1,8 +1,9 @@
 """What the embedded model should answer on a simulated frame, in steps that are each easy to learn.
 
-The reasoning says what it looks for, lists every object by its place on a coarse grid, goes through
-the places with a yes or no, and gives the box of each yes right where it has named the place: at
-that moment one look at the image token of that place is enough. The answer then only copies.
+The reasoning says what it looks for and lists every object by its place on a coarse grid, each with
+a verdict right behind the words that decide it. Then it names the places that match and gives the
+box of each right behind its place: at that moment one look at the image token of that place is
+enough. The answer only copies.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ from vr_ros.sim.vocabulary import COMPARISONS, EXTREMES, FUNCTIONS, RELATIONS
 
 AIM_OPENING = 'Looking for:'
 LIST_OPENING = '. On the table:'
-ANCHOR_OPENING = '. Reference:'
-CHECK_OPENING = '. Check:'
+MATCH_OPENING = '. Matching:'
 NOTHING = ' nothing'
-YES, NO = ' yes.', ' no.'
+YES, NO, REFERENCE = ' yes', ' no', ' reference'
 CELL_PX = 28
 
 
@@ -106,14 +106,16 @@ def describe(query: Query) -> str:
             return 'all objects'
 
 
-def _roles(instruction: SimInstruction) -> tuple[set[int], list[int] | None]:
-    """:return: ids of what is looked for, and of what it is compared with (None: with nothing)."""
-    form, ids = instruction.query.form, instruction.anchor_ids
-    if form in (Form.RELATED, Form.COMPARE):
-        return {ids[0]}, [ids[1]]
-    if form in (Form.RELATION, Form.RELATION_ALL):
-        return set(instruction.target_ids), list(ids)
-    return set(ids if instruction.task is Task.VQA else instruction.target_ids), None
+def _verdict(instruction: SimInstruction, thing: ObjectTruth) -> str:
+    """Tell whether a thing fits the words; whether it also stands where it should comes later."""
+    query, ids = instruction.query, instruction.anchor_ids
+    if query.form in (Form.RELATED, Form.COMPARE):
+        return YES if thing.id == ids[0] else REFERENCE if thing.id == ids[1] else NO
+    if query.form in (Form.RELATION, Form.RELATION_ALL) and thing.id in ids:
+        return REFERENCE
+    if query.form is Form.FUNCTION:
+        return YES if thing.kind in FUNCTIONS[query.function].kinds else NO
+    return YES if query.noun.matches(thing) else NO
 
 
 def response(instruction: SimInstruction, truth: FrameTruth, model_size: Size) -> str:
@@ -123,19 +125,10 @@ def response(instruction: SimInstruction, truth: FrameTruth, model_size: Size) -
     :return: ``<think>…</think><answer>…</answer>``.
     """
     objects = model_objects(truth.targets, truth.size, model_size)
-    seen = ';'.join(o.place + o.name for o in objects) or NOTHING
+    seen = ';'.join(o.place + o.name + _verdict(instruction, o.truth) for o in objects) or NOTHING
     reasoning = f'{AIM_OPENING} {describe(instruction.query)}{LIST_OPENING}{seen}'
-    wanted, anchors = _roles(instruction)
-    if anchors is not None:
-        places = ''.join(o.place for o in objects if o.truth.id in anchors)
-        reasoning += ANCHOR_OPENING + (places or NOTHING)
-    if instruction.query.form is not Form.CAPTION:
-        reasoning += CHECK_OPENING
-        for o in objects:
-            reasoning += o.place + (YES if o.truth.id in wanted else NO)
-            if o.truth.id in wanted and instruction.task is not Task.VQA:
-                reasoning += o.coordinates
-    answer = instruction.answer
-    if instruction.task is not Task.VQA:
-        answer = answer_list([o for o in objects if o.truth.id in wanted])
-    return f'<think>{reasoning}</think><answer>{answer}</answer>'
+    if instruction.task is Task.VQA:
+        return f'<think>{reasoning}</think><answer>{instruction.answer}</answer>'
+    matching = [o for o in objects if o.truth.id in instruction.target_ids]
+    reasoning += MATCH_OPENING + (''.join(o.place + o.coordinates for o in matching) or NOTHING)
+    return f'<think>{reasoning}</think><answer>{answer_list(matching)}</answer>'

@@ -17,15 +17,18 @@ from vr_ros.models.preprocess import QWEN2_5_VL_PATCHES, patchify
 from vr_ros.sim.instructions import SimInstruction, generate
 from vr_ros.sim.truth import FrameTruth
 from vr_ros.training.sim_targets import (
-    ANCHOR_OPENING,
-    CHECK_OPENING,
+    CELL_PX,
+    MATCH_OPENING,
     NO,
+    NOTHING,
+    REFERENCE,
     YES,
     model_objects,
     response,
 )
 from vr_ros.training.trainers.sim_frames import FrameBank, mirror_truth
 from vr_ros.training.trainers.sim_model import DenseTargets, dense_targets
+from vr_ros.training.trainers.sim_tokenizer import place_tokens
 
 IGNORED = -100  # label of positions that carry no loss
 CHOICE_WEIGHT = 4.0
@@ -69,10 +72,10 @@ class BatchMaker:
         self._eos = tokenizer.eos_token_id
         self._counts = np.zeros(0, int)
         token = tokenizer.convert_tokens_to_ids
-        self._verdicts = torch.tensor(token([YES, NO]))
-        self._anchor, self._check, self._answer = token(
-            [ANCHOR_OPENING, CHECK_OPENING, '</think>']
-        )
+        self._verdicts = torch.tensor(token([YES, NO, REFERENCE]))
+        places = place_tokens(size.height // CELL_PX, size.width // CELL_PX)
+        self._matches = torch.tensor(token([NOTHING, '</think>', *places]))
+        self._match_opening, self._end = token([MATCH_OPENING, '</think>'])
 
     def pick(self, batch: int, max_targets: int) -> list[int]:
         """Draw frames with at most ``max_targets`` targets (the curriculum's knob)."""
@@ -145,20 +148,19 @@ class BatchMaker:
         )
 
     def weigh(self, labels: torch.Tensor, is_question: torch.Tensor) -> torch.Tensor:
-        """Let the few tokens that choose count most: the reference, the verdicts, and the words
-        that answer a question.
+        """Let the few tokens that choose count most: the verdicts, the places that match, and the
+        words that answer a question.
 
         :param labels: (N, L).
         :param is_question: (N,) whether the row is a VQA.
         :return: (N, L) float.
         """
-        since_anchor, since_check, since_answer = (
-            (labels == opening).cumsum(1) > 0
-            for opening in (self._anchor, self._check, self._answer)
+        since_match, since_end = (
+            (labels == opening).cumsum(1) > 0 for opening in (self._match_opening, self._end)
         )
         choosing = torch.isin(labels, self._verdicts)
-        choosing |= since_anchor & ~since_check & (labels != self._anchor)
-        choosing |= is_question[:, None] & since_answer
+        choosing |= since_match & torch.isin(labels, self._matches)
+        choosing |= is_question[:, None] & since_end
         return torch.where(choosing, CHOICE_WEIGHT, 1.0)
 
     @cached_property

@@ -7,6 +7,7 @@ after training.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,12 +27,16 @@ from vr_ros.sim.truth import COLOURS, KINDS, SIZES
 from vr_ros.training.sim_targets import CELL_PX, ModelObject
 
 NUMBERS = 6  # of an object: its box and its point
+DIGITS = 3  # of the largest number
+PERIODS = (512.0, 256.0, 128.0, 64.0, 32.0, 16.0)  # pixels, of a number's smooth code
 # How much of a number's probability belongs to it and to its neighbours: to say 41 for 42 is
 # nearly right.
 SOFT = {-2: 0.06, -1: 0.24, 0: 0.40, 1: 0.24, 2: 0.06}
 
 
-def number_loss(logits: torch.Tensor, first: torch.Tensor, last: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+def number_loss(
+    logits: torch.Tensor, first: torch.Tensor, last: torch.Tensor, wanted: torch.Tensor
+) -> torch.Tensor:
     """Cross-entropy with the neighbours of the wanted number.
 
     :param logits: (N, C).
@@ -50,9 +55,11 @@ def number_loss(logits: torch.Tensor, first: torch.Tensor, last: torch.Tensor, w
 class Architecture:
     """Sizes of the embedded reasoner.
 
-    :param rope_theta: low, because M-RoPE gives rows and columns the slow frequencies: with the
-        usual 1e6 a grid of six cells turns them by next to nothing, and the language model cannot
-        tell columns apart.
+    :param rope_theta: M-RoPE gives time, rows and columns frequencies from fast to slow. With the
+        usual 1e6 a grid of six cells turns a key by next to nothing, and the language model cannot
+        tell columns apart; with 10 even the slowest turns a key half round within 30 tokens, and
+        it cannot find a word again that it has read before. Hence a base between the two, and few
+        frequencies for time and rows, so that the columns begin fast and end nearly still.
     :param dense_layer: decoder layers below the dense head.
     """
 
@@ -63,7 +70,7 @@ class Architecture:
     vision_depth: int = 4
     vision_intermediate: int = 432
     heads: int = 4
-    rope_theta: float = 10.0
+    rope_theta: float = 1000.0
     dense_layer: int = 2
 
 
@@ -73,7 +80,7 @@ def build_model(
     """Build an untrained model for a tokenizer and an input size."""
     a = architecture
     half = a.hidden // a.heads // 2
-    section = half * 3 // 8
+    rows = max(1, half // 8)
     token = tokenizer.convert_tokens_to_ids
     config = Qwen2_5_VLConfig(
         text_config={
@@ -88,7 +95,7 @@ def build_model(
             'rope_parameters': {
                 'rope_type': 'default',
                 'rope_theta': a.rope_theta,
-                'mrope_section': [half - 2 * section, section, section],
+                'mrope_section': [1, rows, half - 1 - rows],
             },
             'bos_token_id': None,
             'eos_token_id': tokenizer.eos_token_id,
@@ -113,6 +120,37 @@ def build_model(
         tie_word_embeddings=True,
     )
     return Qwen2_5_VLForConditionalGeneration._from_config(config, attn_implementation='eager')
+
+
+@torch.no_grad()
+def spell_numbers(
+    model: Qwen2_5_VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, model_size: Size
+) -> None:
+    """Start the tokens of whole numbers as their digits' embeddings, each turned by a rotation for
+    its place, plus a smooth code of the value.
+
+    To copy a number into an answer, digit by digit, is then one linear step for all numbers alike,
+    where else each number would have to be learnt by heart.
+    """
+    table = model.get_input_embeddings().weight
+    hidden = table.shape[1]
+    token = tokenizer.convert_tokens_to_ids
+    chance = torch.Generator().manual_seed(0)
+    turns = torch.linalg.qr(torch.randn(DIGITS, hidden, hidden, generator=chance)).Q
+    axes = torch.randn(2, hidden, generator=chance)
+    waves = torch.randn(2 * len(PERIODS), hidden, generator=chance) / len(PERIODS) ** 0.5
+    digits = table[token(list('0123456789'))]
+    norm = digits.norm(dim=1).mean()
+    digits = digits / digits.norm(dim=1, keepdim=True)
+    for axis, top in enumerate((model_size.width, model_size.height)):
+        for value in range(top + 1):
+            angles = 2 * math.pi * value / torch.tensor(PERIODS)
+            smooth = torch.cat([angles.sin(), angles.cos()]) @ waves + axes[axis]
+            spelt = sum(
+                turns[place] @ digits[int(digit)] for place, digit in enumerate(str(value))
+            )
+            start = spelt + smooth / smooth.norm()
+            table[token(f' {"xy"[axis]}{value}')] = norm * start / start.norm()
 
 
 def _batched_vision_attention(

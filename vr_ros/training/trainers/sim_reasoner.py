@@ -33,7 +33,7 @@ KINDS_OF_TOKEN = {
     'digits': re.compile(r'\d'),
     'numbers': re.compile(r' [xy]\d+'),
     'places': re.compile(r' r\d+c\d+'),
-    'verdicts': re.compile(r' (yes|no)\.'),
+    'verdicts': re.compile(r' (yes|no|reference)'),
     'words': re.compile(r' ?[a-z]+'),
 }
 log = logging.getLogger(__name__)
@@ -51,9 +51,9 @@ class Schedule:
     warm_minutes: float = 10.0
     joint_minutes: float = 90.0
     batch: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     dense_weight: float = 0.3
-    decay: float = 0.4
+    decay: float = 0.5
     grow: float = 0.1
     checkpoint_minutes: float = 4.0
 

@@ -20,7 +20,7 @@ from vr_ros.sim.truth import COLOURS, KINDS, SIZES
 from vr_ros.training import sim_targets
 from vr_ros.training.trainers.sim_batches import BatchMaker
 from vr_ros.training.trainers.sim_frames import BankSpec, FrameBank, render_bank
-from vr_ros.training.trainers.sim_model import Architecture, build_model
+from vr_ros.training.trainers.sim_model import Architecture, build_model, spell_numbers
 from vr_ros.training.trainers.sim_reasoner import ReasonerTrainer, Schedule
 from vr_ros.training.trainers.sim_segmenter import train_segmenter
 from vr_ros.training.trainers.sim_tokenizer import (
@@ -43,11 +43,11 @@ def prompt_phrases(card: ModelCard) -> list[str]:
         'assistant\n',
         sim_targets.AIM_OPENING,
         sim_targets.LIST_OPENING,
-        sim_targets.ANCHOR_OPENING,
-        sim_targets.CHECK_OPENING,
+        sim_targets.MATCH_OPENING,
         sim_targets.NOTHING,
         sim_targets.YES,
         sim_targets.NO,
+        sim_targets.REFERENCE,
     ]
     for task in (Task.DETECTION, Task.SEGMENTATION, Task.COUNTING, Task.VQA):
         template = card.reasoner.template(task)
@@ -91,6 +91,7 @@ def train_reasoner(card: ModelCard, frames: Path, out: Path, schedule: Schedule)
         tokenizer.save_pretrained(tokenizer_dir)
     architecture = Architecture()
     model = build_model(architecture, tokenizer, size).train()
+    spell_numbers(model, tokenizer, size)
     bank = FrameBank(frames)
     log.info(
         '%d frames, %d tokens, %.2f M parameters',
