@@ -23,15 +23,16 @@ from vr_ros.training.sim_targets import (
     NOTHING,
     REFERENCE,
     YES,
+    ModelObject,
     model_objects,
     response,
 )
 from vr_ros.training.trainers.sim_frames import FrameBank, mirror_truth
-from vr_ros.training.trainers.sim_model import DenseTargets, dense_targets
-from vr_ros.training.trainers.sim_tokenizer import place_tokens
+from vr_ros.training.trainers.sim_model import NUMBERS, DenseTargets, dense_targets
+from vr_ros.training.trainers.sim_tokenizer import coordinate_tokens, place_tokens
 
 IGNORED = -100  # label of positions that carry no loss
-CHOICE_WEIGHT = 4.0
+CHOICE_WEIGHT, NUMBER_WEIGHT = 4.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Batch:
     :param pixel_values: (B * patches, values per patch).
     :param input_ids, labels: (B * R, L), right-padded; rows of one image follow each other.
     :param weights: (B * R, L) float, how much each label counts.
+    :param places: (P, 2) row and column of each place token in ``input_ids``.
+    :param numbers: (P, 6) box and point, in pixels, of the object that the place token names.
     """
 
     pixel_values: torch.Tensor
@@ -50,6 +53,8 @@ class Batch:
     labels: torch.Tensor
     weights: torch.Tensor
     dense: DenseTargets
+    places: torch.Tensor
+    numbers: torch.Tensor
 
 
 class BatchMaker:
@@ -75,6 +80,9 @@ class BatchMaker:
         self._verdicts = torch.tensor(token([YES, NO, REFERENCE]))
         places = place_tokens(size.height // CELL_PX, size.width // CELL_PX)
         self._matches = torch.tensor(token([NOTHING, '</think>', *places]))
+        self._places = set(token(places))
+        numbers = coordinate_tokens(size.width, size.height)
+        self._numbers = torch.tensor(token([*numbers, *'0123456789']))
         self._match_opening, self._end = token([MATCH_OPENING, '</think>'])
 
     def pick(self, batch: int, max_targets: int) -> list[int]:
@@ -125,6 +133,8 @@ class BatchMaker:
         ]
         rows: list[tuple[list[int], list[int]]] = []
         questions: list[bool] = []
+        places: list[tuple[int, int]] = []
+        numbers: list[tuple[int, ...]] = []
         for truth in truths:
             if not with_text:
                 rows.append((self._image_only, []))
@@ -133,7 +143,12 @@ class BatchMaker:
             for _ in range(self.repeats):
                 instruction = generate(truth, self.rng, 'train')
                 questions.append(instruction.task is Task.VQA)
-                rows.append((self.prompt_ids(instruction), self.response_ids(instruction, truth)))
+                prompt, wanted = self.prompt_ids(instruction), self.response_ids(instruction, truth)
+                named = self._named(instruction, truth)
+                at = [i for i, token in enumerate(wanted) if token in self._places]
+                places += [(len(rows), len(prompt) + i) for i in at]
+                numbers += [(*o.box, *o.point) for o in named]
+                rows.append((prompt, wanted))
         ids, mask, labels = self._pad(rows)
         objects = [model_objects(t.targets, t.size, self.size) for t in truths]
         grid = torch.tensor([[1, self.size.height // 14, self.size.width // 14]]).repeat(batch, 1)
@@ -145,11 +160,18 @@ class BatchMaker:
             labels,
             self.weigh(labels, torch.tensor(questions)),
             dense_targets(objects, self.size),
+            torch.tensor(places).view(-1, 2),
+            torch.tensor(numbers).view(-1, NUMBERS),
         )
 
+    def _named(self, instruction: SimInstruction, truth: FrameTruth) -> list[ModelObject]:
+        """Objects in the order in which the response names their places: all, then those wanted."""
+        objects = model_objects(truth.targets, truth.size, self.size)
+        return objects + [o for o in objects if o.truth.id in instruction.target_ids]
+
     def weigh(self, labels: torch.Tensor, is_question: torch.Tensor) -> torch.Tensor:
-        """Let the few tokens that choose count most: the verdicts, the places that match, and the
-        words that answer a question.
+        """Let the few tokens count most that choose (the verdicts, the places that match, and the
+        words that answer a question) or that say where.
 
         :param labels: (N, L).
         :param is_question: (N,) whether the row is a VQA.
@@ -161,7 +183,8 @@ class BatchMaker:
         choosing = torch.isin(labels, self._verdicts)
         choosing |= since_match & torch.isin(labels, self._matches)
         choosing |= is_question[:, None] & since_end
-        return torch.where(choosing, CHOICE_WEIGHT, 1.0)
+        weights = torch.where(choosing, CHOICE_WEIGHT, 1.0)
+        return weights.masked_fill(torch.isin(labels, self._numbers), NUMBER_WEIGHT)
 
     @cached_property
     def _image_only(self) -> list[int]:

@@ -61,6 +61,7 @@ class Architecture:
         it cannot find a word again that it has read before. Hence a base between the two, and few
         frequencies for time and rows, so that the columns begin fast and end nearly still.
     :param dense_layer: decoder layers below the dense head.
+    :param place_layer: decoder layers after which a place token should know what is there.
     """
 
     hidden: int = 192
@@ -72,6 +73,7 @@ class Architecture:
     heads: int = 4
     rope_theta: float = 1000.0
     dense_layer: int = 2
+    place_layer: int = 4
 
 
 def build_model(
@@ -249,6 +251,8 @@ class DenseHead(nn.Module):
         self.norm = nn.LayerNorm(hidden)
         self.read = nn.Linear(hidden, sum(self.splits))
         self.numbers = nn.Linear(hidden, NUMBERS * (self.top + 1))
+        self.place_norm = nn.LayerNorm(hidden)
+        self.place_numbers = nn.Linear(hidden, NUMBERS * (self.top + 1))
 
     def loss(
         self, tokens: torch.Tensor, targets: DenseTargets
@@ -269,10 +273,24 @@ class DenseHead(nn.Module):
             ('kind', 'colour', 'size'), classes, targets.classes[positive].unbind(-1), strict=True
         ):
             parts[name] = F.cross_entropy(logits[positive], wanted)
-        numbers = self.numbers(tokens[positive]).view(-1, self.top + 1)
-        ends = torch.tensor(0), torch.tensor(self.top)
-        parts['numbers'] = number_loss(numbers, *ends, targets.numbers[positive].reshape(-1)).mean()
+        parts['numbers'] = self._number_loss(
+            self.numbers(tokens[positive]), targets.numbers[positive]
+        )
         return sum(parts.values()), {name: float(part.detach()) for name, part in parts.items()}
+
+
+    def place_loss(self, states: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+        """Ask the state behind a place token for box and point of what is there: to have looked
+        there once is enough for all that is written about it later.
+
+        :param states: (P, hidden).
+        :param numbers: (P, 6).
+        """
+        return self._number_loss(self.place_numbers(self.place_norm(states.float())), numbers)
+
+    def _number_loss(self, logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        ends = torch.tensor(0), torch.tensor(self.top)
+        return number_loss(logits.view(-1, self.top + 1), *ends, wanted.reshape(-1)).mean()
 
 
 class LayerTap:
@@ -292,6 +310,11 @@ class LayerTap:
         every row."""
         assert self.output is not None, 'no forward pass yet'
         return self.output[is_image].view(is_image.shape[0], -1, self.output.shape[-1])
+
+    def states(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """:return: (P, hidden) at the given positions."""
+        assert self.output is not None, 'no forward pass yet'
+        return self.output[rows, columns]
 
     def close(self) -> None:
         self._handle.remove()

@@ -52,7 +52,7 @@ class Schedule:
     joint_minutes: float = 90.0
     batch: int = 32
     learning_rate: float = 1.5e-3
-    dense_weight: float = 0.3
+    dense_weight: float = 0.5
     decay: float = 0.5
     grow: float = 0.1
     checkpoint_minutes: float = 4.0
@@ -80,6 +80,7 @@ class ReasonerTrainer:
         schedule: Schedule,
         out: Path,
         dense_layer: int = 2,
+        place_layer: int = 4,
     ) -> None:
         self.model, self.tokenizer, self.batches, self.schedule = (
             model,
@@ -89,7 +90,7 @@ class ReasonerTrainer:
         )
         self.out = out
         self.head = DenseHead(model.config.text_config.hidden_size, batches.size)
-        self.tap = LayerTap(model, dense_layer)
+        self.tap, self.place_tap = LayerTap(model, dense_layer), LayerTap(model, place_layer)
         self.optimizer = MuonAndAdamW([model, self.head], schedule.learning_rate)
         self.progress = Progress()
         token = tokenizer.convert_tokens_to_ids
@@ -171,7 +172,8 @@ class ReasonerTrainer:
         repeats = len(batch.input_ids) // len(batch.grid)
         embeddings, positions, is_image = self._embed(batch, repeats)
         lengths = batch.attention_mask.sum(1)
-        logits, wanted, weights, seen = [], [], [], []
+        logits, wanted, weights, seen, states, numbers = [], [], [], [], [], []
+        row_in_chunk = torch.empty(len(lengths), dtype=torch.long)
         order = lengths.argsort()
         for rows in order.chunk(CHUNKS):  # rows of like length together: less padding to compute
             end = int(lengths[rows].max())
@@ -188,6 +190,12 @@ class ReasonerTrainer:
             wanted.append(labels[counted])
             weights.append(batch.weights[rows, 1:end][counted])
             seen.append(self.tap.image_tokens(is_image[rows, :end]))
+            row_in_chunk.fill_(-1)
+            row_in_chunk[rows] = torch.arange(len(rows))
+            place_rows = row_in_chunk[batch.places[:, 0]]
+            here = place_rows >= 0
+            states.append(self.place_tap.states(place_rows[here], batch.places[here, 1]))
+            numbers.append(batch.numbers[here])
         logits, wanted = torch.cat(logits).float(), torch.cat(wanted)
         weights = torch.cat(weights)
         each = F.cross_entropy(logits, wanted, reduction='none')
@@ -199,9 +207,10 @@ class ReasonerTrainer:
         text_loss = (each * weights).sum() / weights.sum()
         first = torch.cat(seen)[order.argsort()[::repeats]]
         dense_loss, parts = self.head.loss(first, batch.dense)
+        place_loss = self.head.place_loss(torch.cat(states), torch.cat(numbers))
+        dense_loss, parts['place'] = dense_loss + place_loss, float(place_loss.detach())
         right = logits.argmax(-1) == wanted
         parts = {f'see_{name}': value for name, value in parts.items()}
-        parts['choice'] = float(right[weights > 1].float().mean())
         for kind, members in self._token_kinds().items():
             of_kind = torch.isin(wanted, members)
             parts[kind] = float(right[of_kind].float().mean()) if of_kind.any() else math.nan

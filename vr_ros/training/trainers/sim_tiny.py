@@ -102,7 +102,10 @@ def train_reasoner(card: ModelCard, frames: Path, out: Path, schedule: Schedule)
     # A resumed run must not see the same batches again.
     seed = int(np.random.SeedSequence().entropy % 2**32)
     batches = BatchMaker(bank, tokenizer, card.reasoner, size, seed=seed)
-    trainer = ReasonerTrainer(model, tokenizer, batches, schedule, out, architecture.dense_layer)
+    trainer = ReasonerTrainer(
+        model, tokenizer, batches, schedule, out,
+        architecture.dense_layer, architecture.place_layer,
+    )
     if trainer.resume():
         log.info('resumed: %s', trainer.progress)
     trainer.warm_up()
