@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
+from vr_ros.core.palette import colour
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Detection, Perception, Size, Status, Task, Timing
-from vr_ros.evaluation.overlay import colour, mask_layer
+from vr_ros.evaluation.overlay import mask_layer
 from vr_ros.evaluation.report import Case, Report, Truth, write_report
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} \u202e'

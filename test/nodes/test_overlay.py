@@ -5,10 +5,11 @@ import cv2
 import numpy as np
 from dispatching import image_cdr
 
+from vr_ros.core.palette import colour
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Detection
 from vr_ros.nodes.cameras import Frame
-from vr_ros.nodes.overlay import COLOURS, MASK_OPACITY, decode, draw, to_jpeg
+from vr_ros.nodes.overlay import MASK_OPACITY, decode, draw, to_jpeg
 from vr_ros.pipeline.protocol import FrameKind
 
 
@@ -19,9 +20,9 @@ def test_a_mask_is_tinted_and_nothing_else_is_touched() -> None:
     box = (20.0, 30.0, 50.0, 40.0)
     drawn = draw(image, [Detection(0, box, None, mask=mask_to_rle(mask))])
     assert np.all(image == 100)
-    expected = np.round(MASK_OPACITY * np.array(COLOURS[0]) + (1 - MASK_OPACITY) * 100)
+    expected = np.round(MASK_OPACITY * np.array(colour(0)) + (1 - MASK_OPACITY) * 100)
     assert np.array_equal(drawn[35, 35], expected)
-    assert np.array_equal(drawn[30, 20], COLOURS[0])   # corner of the box
+    assert np.array_equal(drawn[30, 20], colour(0))   # corner of the box
     assert np.all(drawn[45:] == 100) and np.all(drawn[:, 55:] == 100)
 
 
@@ -30,7 +31,8 @@ def test_points_and_several_objects_have_colours_of_their_own() -> None:
     objects = [Detection(index, (0.0, 0.0, 0.0, 0.0), (10.0 + 20 * index, 40.0))
                for index in range(3)]
     drawn = draw(image, objects)
-    assert [tuple(drawn[40, 10 + 20 * index]) for index in range(3)] == list(COLOURS[:3])
+    shown = [tuple(drawn[40, 10 + 20 * index]) for index in range(3)]
+    assert shown == [colour(index) for index in range(3)]
 
 
 def test_what_lies_outside_does_no_harm() -> None:

@@ -2,31 +2,16 @@
 from __future__ import annotations
 
 import base64
-import colorsys
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
+from vr_ros.core.palette import colour
 from vr_ros.core.rle import rle_to_mask
 from vr_ros.core.types import Detection, Size
 
 MASK_OPACITY = 0.42
-
-
-def colour(index: int) -> tuple[int, int, int]:
-    """Choose the colour of the index-th object: neighbours in number lie far apart in hue.
-
-    :return: RGB, 0..255.
-    """
-    hue = (0.58 + index * 0.61803398875) % 1.0
-    red, green, blue = colorsys.hls_to_rgb(hue, 0.55, 0.9)
-    return round(red * 255), round(green * 255), round(blue * 255)
-
-
-def colour_hex(index: int) -> str:
-    """:return: the same colour as ``#rrggbb``."""
-    return '#{:02x}{:02x}{:02x}'.format(*colour(index))
 
 
 def jpeg_uri(image: np.ndarray, quality: int = 88) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from vr_ros.core.palette import colour_hex
 from vr_ros.core.types import Detection, Perception, Size, Status, Task, Timing
-from vr_ros.evaluation.overlay import colour_hex, jpeg_uri, mask_layer, png_uri
+from vr_ros.evaluation.overlay import jpeg_uri, mask_layer, png_uri
 from vr_ros.evaluation.scores import box_array, count_hits, normalise_answer
 
 

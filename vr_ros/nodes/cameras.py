@@ -52,9 +52,9 @@ class Frame:
         return _NO_SIZE if picture is None else picture.size
 
     def check_size(self, max_pixels: int) -> None:
-        """:raises PerceptionError: IMAGE_TOO_LARGE, it has more pixels than that; 0: no limit."""
+        """:raises PerceptionError: IMAGE_TOO_LARGE, it has more pixels than that."""
         width, height = self.size.width, self.size.height
-        if max_pixels and width * height > max_pixels:
+        if width * height > max_pixels:
             raise PerceptionError(
                 Status.IMAGE_TOO_LARGE,
                 f'the image has {width} x {height} pixels; max_image_pixels is {max_pixels}')

@@ -10,6 +10,7 @@ import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
+from vr_ros.core.palette import colour
 from vr_ros.core.rle import rle_to_mask
 from vr_ros.core.types import Detection
 from vr_ros.nodes import qos
@@ -19,9 +20,6 @@ from vr_ros.nodes.safely import safely
 from vr_ros.nodes.updates import Answer, Update
 from vr_ros.pipeline.protocol import FrameKind
 
-# RGB; told apart by people with any kind of colour vision (Okabe and Ito, 2008).
-COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178),
-           (213, 94, 0), (204, 121, 167))
 MASK_OPACITY = 0.45
 JPEG_QUALITY = 85
 
@@ -107,20 +105,20 @@ def draw(image: np.ndarray, detections: Sequence[Detection]) -> np.ndarray:
     import cv2
     picture = np.array(image, order='C')
     width_px = max(1, round(max(picture.shape[:2]) / 400))
-    for number, found in enumerate(detections):
-        colour = COLOURS[number % len(COLOURS)]
+    for found in detections:
+        tone = colour(found.index)
         if found.mask is not None:
             inside = rle_to_mask(found.mask).astype(bool)
-            tint = MASK_OPACITY * np.array(colour) + (1 - MASK_OPACITY) * picture[inside]
+            tint = MASK_OPACITY * np.array(tone) + (1 - MASK_OPACITY) * picture[inside]
             picture[inside] = tint.round().astype(np.uint8)
         x_min, y_min, x_max, y_max = (round(value) for value in found.box)
-        cv2.rectangle(picture, (x_min, y_min), (x_max, y_max), colour, width_px)
+        cv2.rectangle(picture, (x_min, y_min), (x_max, y_max), tone, width_px)
         if found.point is not None:
             x, y = (round(value) for value in found.point)
-            cv2.drawMarker(picture, (x, y), colour, cv2.MARKER_CROSS, 8 * width_px, width_px)
+            cv2.drawMarker(picture, (x, y), tone, cv2.MARKER_CROSS, 8 * width_px, width_px)
         label = f'{found.index} {found.label}'.strip()
         cv2.putText(picture, label, (x_min, max(y_min - 2 * width_px, 10 * width_px)),
-                    cv2.FONT_HERSHEY_SIMPLEX, 0.4 * width_px, colour, width_px, cv2.LINE_AA)
+                    cv2.FONT_HERSHEY_SIMPLEX, 0.4 * width_px, tone, width_px, cv2.LINE_AA)
     return picture
 
 

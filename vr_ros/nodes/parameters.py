@@ -37,7 +37,8 @@ class PerceptionParameters:
         2.0, 'older images are not looked at: the instruction waits for a fresh one; 0: no limit',
         unit='s', low=0.0, high=_DAY_S)
     max_image_pixels: int = parameter(
-        64_000_000, 'larger images are answered IMAGE_TOO_LARGE; 0: no limit', unit='px', low=0)
+        64_000_000, 'larger images are answered IMAGE_TOO_LARGE', unit='px', low=1,
+        high=64_000_000)
     default_deadline: float = parameter(
         30.0, 'an instruction without a deadline of its own is answered within this time', unit='s',
         low=0.05, high=_DAY_S)
