@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from vr_ros.msg import Instruction as InstructionMsg
 from vr_ros.nodes import convert, updates
 from vr_ros.nodes.cameras import Frame
 from vr_ros.nodes.instruction_queue import Job
+from vr_ros.nodes.results import read_result
 from vr_ros.nodes.updates import Answer, Progress, Stage
 from vr_ros.pipeline.protocol import FrameKind
 
@@ -82,6 +84,23 @@ def test_a_result_survives_the_wire() -> None:
     assert (cup.has_point, cup.point_x, cup.point_y) == (True, 1.0, 2.0)
     assert (cup.has_mask, list(cup.mask.counts), cup.area_px) == (True, [2, 3, 7], 3)
     assert (cup.mask.width, cup.mask.height) == (4, 3)
+
+
+def test_tracks_and_positions_come_back_as_they_went() -> None:
+    position = types.Position((0.5, 0.25, 1.0), (0.5, 0.25, 1.125), (0.0, 0.0, 0.0, 1.0),
+                              (0.125, 0.25, 0.5), 0.0625)
+    tracked = replace(
+        CUP, track_id='cup-7', track_state=types.TrackState.OCCLUDED, last_seen=Stamp(3, 4),
+        position_status=types.PositionStatus.OK, position=position)
+    sent = convert.detections_to_msg(answer(Status.OK, tracked, source=types.Source.TRACKED))
+    message = deserialize_message(serialize_message(sent), DetectionArray)
+    result = read_result(message)
+    assert result.perception.source is types.Source.TRACKED
+    (found,) = result.perception.detections
+    assert (found.track_id, found.track_state, found.last_seen) == (
+        'cup-7', types.TrackState.OCCLUDED, Stamp(3, 4))
+    assert found.position == position
+    assert convert.masks_to_msg(answer(Status.OK, tracked)).track_ids == ['cup-7']
 
 
 def test_what_is_not_there_is_not_invented() -> None:

@@ -125,6 +125,7 @@ def test_json_is_the_whole_result_and_nothing_else(robot: Robot) -> None:
     assert result['detections'] == [{
         'index': 0, 'label': 'cup', 'box': [1.0, 2.0, 3.5, 4.25], 'point': [2.0, 3.0],
         'score': None, 'score_source': 'NONE', 'mask_score': 0.5, 'area_px': 5,
+        'track_id': '', 'track_state': 'NONE', 'position_status': 'NONE',
         'mask': {'size': [24, 32], 'counts': [7, 5, 32 * 24 - 12]}}]
     assert result['timing']['total_ms'] == pytest.approx(
         message.outcome.timing.total_ms, abs=1e-3)

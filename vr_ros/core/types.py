@@ -1,5 +1,4 @@
-"""The values that travel through the system. Numbers of the enumerations equal the constants in
-msg/."""
+"""The values that travel through the system; enumerations have the numbers of msg/."""
 
 from __future__ import annotations
 
@@ -29,8 +28,7 @@ class Mode(IntEnum):
 
 
 class Status(IntEnum):
-    """How one instruction on one frame ended. Below 100 the result is usable; from 100 on it is an
-    error."""
+    """How one instruction on one frame ended: usable below 100, an error from 100 on."""
 
     OK = 0
     NO_OBJECT = 1
@@ -162,6 +160,24 @@ class ParsedObject:
 
 
 @dataclass(frozen=True)
+class Position:
+    """Where an object is, in metres in the camera's optical frame (REP 103: z forward, y down).
+
+    :param surface_point: median point of the visible surface.
+    :param center: of the box around the object.
+    :param orientation: of that box: quaternion x, y, z, w.
+    :param size: edge lengths of that box along its own axes.
+    :param stddev_m: of surface_point along the viewing ray.
+    """
+
+    surface_point: tuple[float, float, float]
+    center: tuple[float, float, float]
+    orientation: tuple[float, float, float, float]
+    size: tuple[float, float, float]
+    stddev_m: float
+
+
+@dataclass(frozen=True)
 class Detection:
     """One object in the pixels of the input image.
 
@@ -169,6 +185,9 @@ class Detection:
     :param point: x, y in pixels of a point inside the object, or None.
     :param score: NaN when the model gives none.
     :param mask_score: the segmenter's own estimate of its mask's IoU, NaN without a mask.
+    :param track_id: the same over frames and answers; '' when not tracked.
+    :param last_seen: stamp of the last image that showed the object; 0 when not tracked.
+    :param position: there with PositionStatus.OK only.
     """
 
     index: int
@@ -180,6 +199,11 @@ class Detection:
     mask: Mask | None = None
     mask_score: float = NAN
     area_px: int = 0
+    track_id: str = ''
+    track_state: TrackState = TrackState.NONE
+    last_seen: Stamp = Stamp()
+    position_status: PositionStatus = PositionStatus.NONE
+    position: Position | None = None
 
 
 @dataclass(frozen=True)
@@ -231,6 +255,7 @@ class Perception:
     image_size: Size = Size(0, 0)
     model_id: str = ''
     timing: Timing = field(default_factory=Timing)
+    source: Source = Source.REASONED
 
     @property
     def count(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import array
 
 from builtin_interfaces.msg import Duration, Time
+from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
@@ -95,11 +96,12 @@ def count_to_msg(answer: Answer) -> Count:
 
 def masks_to_msg(answer: Answer) -> MaskArray:
     """Write a result's masks; objects without one are left out."""
-    masked = [(found.index, found.mask) for found in answer.perception.detections if found.mask]
+    masked = [found for found in answer.perception.detections if found.mask]
     return MaskArray(
         header=header_to_msg(answer.frame), outcome=_outcome(answer),
-        indices=array.array('I', [int(index) for index, _ in masked]),
-        track_ids=[''] * len(masked), masks=[_mask(mask) for _, mask in masked])
+        indices=array.array('I', [int(found.index) for found in masked]),
+        track_ids=[_text(found.track_id) for found in masked],
+        masks=[_mask(found.mask) for found in masked])
 
 
 def answer_to_msg(answer: Answer, *, reasoning: bool, raw_text_limit: int) -> AnswerMsg:
@@ -161,7 +163,7 @@ def _outcome(answer: Answer) -> Outcome:
         instruction_text=_text(job.instruction.text[:MAX_INSTRUCTION_CHARS]),
         camera=_text(job.camera), task=int(perception.task), model_id=_text(perception.model_id),
         status=int(perception.status), status_message=_text(perception.status_message),
-        is_final=True, sequence=int(answer.sequence), source=Outcome.REASONED,
+        is_final=True, sequence=int(answer.sequence), source=int(perception.source),
         instruction_stamp=_time(job.instruction.stamp),
         reasoned_stamp=header_to_msg(answer.frame).stamp,
         image_width=int(perception.image_size.width),
@@ -172,13 +174,30 @@ def _outcome(answer: Answer) -> Outcome:
 def _detection(found: Detection) -> DetectionMsg:
     x_min, y_min, x_max, y_max = map(float, found.box)
     x, y = map(float, found.point or (0.0, 0.0))
-    return DetectionMsg(
-        index=int(found.index), label=_text(found.label), score=float(found.score),
-        score_source=int(found.score_source),
+    message = DetectionMsg(
+        index=int(found.index), track_id=_text(found.track_id),
+        track_state=int(found.track_state), last_seen=_time(found.last_seen),
+        label=_text(found.label), score=float(found.score), score_source=int(found.score_source),
         x_min=x_min, y_min=y_min, x_max=x_max, y_max=y_max,
         has_point=found.point is not None, point_x=x, point_y=y,
         has_mask=found.mask is not None, mask=_mask(found.mask) if found.mask else MaskMsg(),
-        mask_score=float(found.mask_score), area_px=int(found.area_px))
+        mask_score=float(found.mask_score), area_px=int(found.area_px),
+        position_status=int(found.position_status))
+    if found.position is not None:
+        message.surface_point = Point(**_xyz(found.position.surface_point))
+        message.center_pose = Pose(position=Point(**_xyz(found.position.center)),
+                                   orientation=_quaternion(found.position.orientation))
+        message.size = Vector3(**_xyz(found.position.size))
+        message.position_stddev_m = float(found.position.stddev_m)
+    return message
+
+
+def _xyz(values: tuple[float, float, float]) -> dict[str, float]:
+    return dict(zip('xyz', map(float, values), strict=True))
+
+
+def _quaternion(values: tuple[float, float, float, float]) -> Quaternion:
+    return Quaternion(**dict(zip('xyzw', map(float, values), strict=True)))
 
 
 def _mask(mask: Mask) -> MaskMsg:

@@ -9,12 +9,16 @@ from vr_ros.core.types import (
     Detection,
     Mask,
     Perception,
+    Position,
+    PositionStatus,
     ScoreSource,
     Size,
+    Source,
     Stamp,
     Status,
     Task,
     Timing,
+    TrackState,
 )
 
 
@@ -52,7 +56,7 @@ def read_result(detections: Any, answer: Any | None = None) -> Result:
         finish_reason=answer.finish_reason if answer else '',
         status_message=outcome.status_message,
         image_size=Size(outcome.image_width, outcome.image_height), model_id=outcome.model_id,
-        timing=_timing(outcome.timing))
+        timing=_timing(outcome.timing), source=Source(outcome.source))
     return Result(outcome.instruction_id, outcome.instruction_text, outcome.camera,
                   read_stamp(detections), detections.header.frame_id, perception)
 
@@ -74,7 +78,8 @@ def perception_json(perception: Perception, *, masks: bool = True) -> dict[str, 
     """
     return {
         'status': perception.status.name, 'status_message': perception.status_message,
-        'task': perception.task.name, 'count': perception.count, 'answer': perception.answer,
+        'task': perception.task.name, 'source': perception.source.name,
+        'count': perception.count, 'answer': perception.answer,
         'reasoning': perception.reasoning, 'finish_reason': perception.finish_reason,
         'detections': [_detection_json(found, masks) for found in perception.detections],
         'image_size': [perception.image_size.width, perception.image_size.height],
@@ -99,7 +104,19 @@ def _detection(message: Any) -> Detection:
         message.score, ScoreSource(message.score_source),
         Mask(Size(message.mask.width, message.mask.height), tuple(message.mask.counts))
         if message.has_mask else None,
-        message.mask_score, message.area_px)
+        message.mask_score, message.area_px, message.track_id, TrackState(message.track_state),
+        Stamp(message.last_seen.sec, message.last_seen.nanosec),
+        PositionStatus(message.position_status), _position(message))
+
+
+def _position(message: Any) -> Position | None:
+    if message.position_status != PositionStatus.OK:
+        return None
+    point, size, pose = message.surface_point, message.size, message.center_pose
+    turn = pose.orientation
+    return Position(
+        (point.x, point.y, point.z), (pose.position.x, pose.position.y, pose.position.z),
+        (turn.x, turn.y, turn.z, turn.w), (size.x, size.y, size.z), message.position_stddev_m)
 
 
 def _timing(message: Any) -> Timing:
@@ -114,7 +131,12 @@ def _detection_json(found: Detection, masks: bool) -> dict[str, Any]:
         'index': found.index, 'label': found.label, 'box': _rounded(found.box),
         'point': None if found.point is None else _rounded(found.point),
         'score': _number(found.score), 'score_source': found.score_source.name,
-        'mask_score': _number(found.mask_score), 'area_px': found.area_px}
+        'mask_score': _number(found.mask_score), 'area_px': found.area_px,
+        'track_id': found.track_id, 'track_state': found.track_state.name,
+        'position_status': found.position_status.name}
+    if found.position is not None:
+        content['position'] = {name: _metres(value)
+                               for name, value in asdict(found.position).items()}
     if masks:
         content['mask'] = None if found.mask is None else {
             'size': [found.mask.size.height, found.mask.size.width],
@@ -124,6 +146,12 @@ def _detection_json(found: Detection, masks: bool) -> dict[str, Any]:
 
 def _rounded(values: tuple[float, ...]) -> list[float]:
     return [round(value, 2) for value in values]
+
+
+def _metres(value: float | tuple[float, ...]) -> float | list[float]:
+    if isinstance(value, tuple):
+        return [round(one, 4) for one in value]
+    return round(value, 4)
 
 
 def _number(value: float) -> float | None:

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion, Vector3
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from vr_ros.core.rle import rle_area
-from vr_ros.core.types import Detection, Instruction, Perception, PositionStatus, Status
+from vr_ros.core.types import Detection, Instruction, Perception, Position, PositionStatus, Status
 from vr_ros.nodes.convert import AnswerMsg, DetectionArray, answer_to_msg, detections_to_msg
 from vr_ros.nodes.instruction_queue import Job
 from vr_ros.nodes.sim_studio import Photo
@@ -88,8 +88,6 @@ def truth_messages(key: SimInstruction, truth: FrameTruth, header: Header,
     answer = Answer(Job(instruction, camera, 0, 0.0, 0.0, 0.0), perception, None, 0, ended=True)
     detections = detections_to_msg(answer)
     words = answer_to_msg(answer, reasoning=True, raw_text_limit=0)
-    for message, item in zip(detections.detections, targets, strict=True):
-        _add_position(message, item)
     for message in (detections, words):
         message.header = header
         message.outcome.reasoned_stamp = header.stamp
@@ -102,15 +100,10 @@ def _chosen(truth: FrameTruth, key: SimInstruction) -> list[ObjectTruth]:
 
 
 def _detection(index: int, item: ObjectTruth) -> Detection:
+    position = Position(item.surface_point, item.center, item.orientation, item.dimensions, 0.0)
     return Detection(index, item.box, item.point, f'{item.size_name} {item.colour} {item.kind}',
-                     mask=item.mask, area_px=rle_area(item.mask))
-
-
-def _add_position(message: Any, item: ObjectTruth) -> None:
-    message.position_status = int(PositionStatus.OK)
-    message.surface_point = Point(**_xyz(item.surface_point))
-    message.center_pose = _pose(item.center, item.orientation)
-    message.size = Vector3(**_xyz(item.dimensions))
+                     mask=item.mask, area_px=rle_area(item.mask),
+                     position_status=PositionStatus.OK, position=position)
 
 
 def _pose(position: Iterable[float], orientation: Iterable[float]) -> Pose:
