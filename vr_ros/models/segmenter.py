@@ -1,21 +1,20 @@
 """SAM 2 on transformers: encode an image once, then turn boxes and points into masks."""
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from transformers import Sam2Config, Sam2Model
+from transformers import Sam2Model, Sam2VideoModel
 
 from vr_ros.core.rle import crop_to_rle, rle_area, rle_box
-from vr_ros.core.types import Mask, PerceptionError, Size, Status
+from vr_ros.core.types import Mask, Size
 from vr_ros.models.card import SegmenterCard
+from vr_ros.models.sam2_checkpoint import load_sam2
 from vr_ros.models.sam2_masks import MaskCrop, crop_masks
-from vr_ros.models.weights import check_loaded, resolve_weights
+from vr_ros.models.weights import resolve_weights
 
 # Source: SAM 2's own transforms (ImageNet), for values in 0..1.
 MEAN = (0.485, 0.456, 0.406)
@@ -29,7 +28,8 @@ MAX_BATCH = 64
 class ImageFeatures:
     """What the image encoder saw of one image, on the device.
 
-    :param maps: feature maps (1, C, h, w), fine to coarse, as the mask decoder reads them.
+    :param maps: feature maps (1, C, h, w), fine to coarse; what no memory adds to the coarsest is
+        not in it.
     :param size: width and height of the image in pixels.
     """
 
@@ -78,7 +78,7 @@ def preprocess(
 
 
 class _NoPositions(torch.nn.Module):
-    """Stands in for the neck's position encodings, which only the video memory reads."""
+    """Stands in for the neck's position encodings, which only the video memory reads, once."""
 
     def forward(
         self, shape: torch.Size, device: torch.device, dtype: torch.dtype, mask: None = None
@@ -86,7 +86,7 @@ class _NoPositions(torch.nn.Module):
         return torch.zeros(1, 1, 1, 1, device=device, dtype=dtype)
 
 
-def drop_video_positions(model: Sam2Model) -> None:
+def drop_video_positions(model: Sam2Model | Sam2VideoModel) -> None:
     """Save the time that the neck's position encodings take: masks of single images need none."""
     model.vision_encoder.neck.position_encoding = _NoPositions()
 
@@ -111,7 +111,9 @@ class Sam2Segmenter:
         self.device = torch.device(device)
         self.dtype = dtype
         self.image_size = image_size
-        model = _load(directory, image_size)
+        model = load_sam2(directory, image_size)
+        # The memory needs them once: they depend on the size alone.
+        self.video_positions = model.vision_encoder.neck.position_encoding
         drop_video_positions(model)
         with torch.inference_mode():
             self._positions = model.get_image_wide_positional_embeddings().to(self.device, dtype)
@@ -137,8 +139,13 @@ class Sam2Segmenter:
         :param image: (H, W, 3) uint8 RGB, at camera resolution.
         """
         pixels = preprocess(image, self.image_size, self.device).to(self.dtype)
-        maps = self.model.get_image_embeddings(pixels)
-        return ImageFeatures(tuple(maps), Size(image.shape[1], image.shape[0]))
+        seen = self.model.get_image_features(pixels, return_dict=True).fpn_hidden_states
+        # (h * w, 1, C), for the memory's sake, back to the images that they are.
+        maps = tuple(
+            flat.permute(1, 2, 0).unflatten(2, tuple(size))
+            for flat, size in zip(seen, self.model.backbone_feature_sizes, strict=True)
+        )
+        return ImageFeatures(maps, Size(image.shape[1], image.shape[0]))
 
     @torch.inference_mode()
     def decode(
@@ -192,8 +199,9 @@ class Sam2Segmenter:
             model_points = torch.from_numpy(points * scale)[None, :, None].to(self.device)
             labels = torch.ones(model_points.shape[:3], dtype=torch.long, device=self.device)
         sparse, dense = self.model.prompt_encoder(model_points, labels, model_boxes, None)
+        without_memory = features.maps[-1] + self.model.no_memory_embedding.mT[..., None]
         masks, scores, _, _ = self.model.mask_decoder(
-            image_embeddings=features.maps[-1], image_positional_embeddings=self._positions,
+            image_embeddings=without_memory, image_positional_embeddings=self._positions,
             sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense.to(self.dtype),
             multimask_output=True, high_resolution_features=list(features.maps[:-1]),
         )
@@ -201,44 +209,6 @@ class Sam2Segmenter:
         best = scores.argmax(1)
         index = torch.arange(len(best), device=self.device)
         return masks[0][index, best].float(), scores[index, best]
-
-
-def _load(directory: Path, image_size: int) -> Sam2Model:
-    """Load in float32: the position encoding's frequencies must not be rounded."""
-    try:
-        config = _read_config(directory / 'config.json', image_size)
-        model, report = Sam2Model.from_pretrained(
-            directory, config=config, dtype=torch.float32, local_files_only=True,
-            use_safetensors=True, output_loading_info=True,
-        )
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = ' '.join(str(error).split())
-        raise PerceptionError(
-            Status.MODEL_UNAVAILABLE, f'{directory} cannot be loaded as SAM 2: {reason}'
-        ) from error
-    check_loaded(report, directory)
-    return model
-
-
-def _read_config(path: Path, image_size: int) -> Sam2Config:
-    values = json.loads(path.read_text(encoding='utf-8'))
-    # The published checkpoints are of the video model, which holds the image model.
-    if values.get('model_type') not in ('sam2', 'sam2_video'):
-        raise ValueError(f'config.json says model_type {values.get("model_type")!r}')
-    parts = ('vision_config', 'prompt_encoder_config', 'mask_decoder_config')
-    config = Sam2Config(**{part: values[part] for part in parts})
-    own = config.prompt_encoder_config.image_size
-    vision = config.vision_config
-    window = vision.backbone_config.window_size_per_stage[0]
-    step = vision.backbone_config.patch_stride[0] * window
-    if image_size % step or image_size % config.prompt_encoder_config.patch_size:
-        raise ValueError(f'image_size {image_size} is no multiple of {step}')
-    vision.backbone_feature_sizes = [
-        [edge * image_size // own for edge in sizes] for sizes in vision.backbone_feature_sizes
-    ]
-    vision.backbone_config.image_size = [image_size, image_size]
-    config.prompt_encoder_config.image_size = image_size
-    return config
 
 
 def _result(crop: MaskCrop, score: float, size: Size) -> MaskResult:
