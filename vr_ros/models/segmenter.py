@@ -1,6 +1,7 @@
 """SAM 2 on transformers: encode an image once, then turn boxes and points into masks."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,8 +177,8 @@ class Sam2Segmenter:
                 chosen_points = points[chosen] if has_point[chosen[0]] else None
                 logits, scores = self.best_logits(features, boxes[chosen], chosen_points)
                 crops = crop_masks(logits, features.size)
-                for index, crop, score in zip(chosen, crops, scores.tolist(), strict=True):
-                    results[int(index)] = _result(crop, score, features.size)
+                found = to_results(crops, scores.tolist(), features.size)
+                results.update(zip(map(int, chosen), found, strict=True))
         return tuple(results[index] for index in range(len(boxes)))
 
     @torch.inference_mode()
@@ -211,6 +212,12 @@ class Sam2Segmenter:
         return masks[0][index, best].float(), scores[index, best]
 
 
-def _result(crop: MaskCrop, score: float, size: Size) -> MaskResult:
-    mask = crop_to_rle(crop.pixels, crop.x, crop.y, size)
-    return MaskResult(mask, score, rle_box(mask), rle_area(mask))
+def to_results(
+    crops: Sequence[MaskCrop], scores: Sequence[float], size: Size
+) -> list[MaskResult]:
+    """Measure masks and write them as run lengths."""
+    results = []
+    for crop, score in zip(crops, scores, strict=True):
+        mask = crop_to_rle(crop.pixels, crop.x, crop.y, size)
+        results.append(MaskResult(mask, score, rle_box(mask), rle_area(mask)))
+    return results
