@@ -252,11 +252,20 @@ def _weights(section: Section) -> WeightsCard:
         if not (isinstance(digest, str) and re.fullmatch('[0-9a-f]{64}', digest)):
             section.fail(f'sha256.{name}', f'expected 64 hex digits in quotes, got {digest!r}')
     section.end()
-    directory = section.path.parent / Path(path).expanduser()
     return WeightsCard(
-        hub, revision, Path(os.path.normpath(directory)) if path else None,
+        hub, revision, _directory(section, path) if path else None,
         {str(name): str(digest) for name, digest in digests.items()},
     )
+
+
+def _directory(section: Section, path: str) -> Path:
+    try:
+        directory = section.path.parent / Path(path).expanduser()
+    except RuntimeError as error:  # a ~user that is none
+        section.fail('path', str(error))
+    if '\0' in path:
+        section.fail('path', 'holds a zero character')
+    return Path(os.path.normpath(directory))
 
 
 def _dtype(section: Section) -> DtypeCard:

@@ -12,6 +12,10 @@ from vr_ros.core.types import PerceptionError, Status
 
 T = TypeVar('T')
 
+# A card is a page of text; what is a thousand times that is something else.
+MAX_FILE_BYTES = 1 << 20
+MAX_PROBLEM_CHARS = 600
+
 TYPE_NAMES = {str: 'a text', int: 'a whole number', list: 'a list', dict: 'a mapping'}
 
 
@@ -22,6 +26,14 @@ def suggestion(word: str, known: list[str]) -> str:
     """
     match = nearest(word, known)
     return f' (nearest: "{match}")' if match else ''
+
+
+def _shorten(line: str) -> str:
+    """Keep both ends: what was wrong stands in front, what would be right at the end."""
+    if len(line) <= MAX_PROBLEM_CHARS:
+        return line
+    half = MAX_PROBLEM_CHARS // 2
+    return f'{line[:half]} … {line[-half:]}'
 
 
 class Section:
@@ -47,9 +59,13 @@ class Section:
         :raises PerceptionError: MODEL_UNAVAILABLE when it cannot be read or is no YAML mapping.
         """
         try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise ValueError(f'it has more than {MAX_FILE_BYTES} bytes')
             values = yaml.safe_load(path.read_text(encoding='utf-8'))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            reason = ' '.join(str(error).split())
+        # Beside its own errors the parser lets through those of the values it makes: a date in a
+        # thirteenth month, a number of five thousand digits, lists a thousand deep.
+        except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+            reason = _shorten(' '.join(str(error).split()))
             raise PerceptionError(
                 Status.MODEL_UNAVAILABLE, f'{path}: cannot be read: {reason}'
             ) from error
@@ -62,7 +78,8 @@ class Section:
         """:raises PerceptionError: always: MODEL_UNAVAILABLE, naming file, key and problem."""
         key = self.key(name)
         where = f'{self.path}: {key}' if key else str(self.path)
-        raise PerceptionError(Status.MODEL_UNAVAILABLE, f'{where}: {problem}')
+        line = _shorten(' '.join(problem.split()))
+        raise PerceptionError(Status.MODEL_UNAVAILABLE, f'{where}: {line}')
 
     def has(self, name: str) -> bool:
         return self._values.get(name) is not None

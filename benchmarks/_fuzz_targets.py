@@ -1,0 +1,253 @@
+"""What is fuzzed: readers of bytes and texts from outside, what they are fed, what must hold.
+
+A target returns for everything it can read, and for everything else raises the one error that its
+docstring names. Anything else that it raises, and any result that is not sound, is a finding.
+"""
+from __future__ import annotations
+
+import math
+import struct
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from hypothesis import strategies as st
+
+from vr_ros.core.answer import AnswerParser, ParserLimits, parse_answer
+from vr_ros.core.cdr import parse_compressed_image, parse_header, parse_image
+from vr_ros.core.types import PerceptionError, Status
+from vr_ros.models.card import read_card
+from vr_ros.pipeline import protocol
+from vr_ros.pipeline.decode import decode_compressed, decode_depth, decode_image
+from vr_ros.pipeline.encodings import ENCODINGS
+from vr_ros.pipeline.image_header import read_image_header
+from vr_ros.pipeline.wire import Packet, ProtocolError
+
+CARDS = Path(__file__).parents[1] / 'config' / 'models'
+# Small, so that a fuzzer on a small machine can reach the limit and never the machine's own.
+MAX_PIXELS = 1 << 20
+BAD_PICTURE = {Status.BAD_IMAGE, Status.IMAGE_TOO_LARGE, Status.UNSUPPORTED_ENCODING}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One reader.
+
+    :param inputs: a hypothesis strategy.
+    :param check: raises AssertionError, or whatever the reader raised, for a finding.
+    """
+
+    name: str
+    inputs: st.SearchStrategy[Any]
+    check: Callable[[Any], None]
+
+
+def cdr(fields: bytes, little: bool = True) -> bytes:
+    return bytes((0, int(little), 0, 0)) + fields
+
+
+def _string(text: bytes) -> bytes:
+    text += b'\0'
+    return struct.pack('<I', len(text)) + text + b'\0' * (-len(text) % 4)
+
+
+def _image_message(width: int, height: int, encoding: str, step: int, data: bytes) -> bytes:
+    fields = struct.pack('<iI', 1, 2) + _string(b'camera')
+    fields += struct.pack('<II', height & 0xffffffff, width & 0xffffffff)
+    text = encoding.encode()
+    fields += struct.pack('<I', len(text) + 1) + text + b'\0' + b'\0'
+    fields += b'\0' * (-len(fields) % 4) + struct.pack('<II', step & 0xffffffff, len(data)) + data
+    return cdr(fields)
+
+
+def _compressed_message(form: bytes, data: bytes) -> bytes:
+    fields = struct.pack('<iI', 1, 2) + _string(b'camera') + _string(form)
+    return cdr(fields + struct.pack('<I', len(data)) + data)
+
+
+def _pictures() -> list[bytes]:
+    """Encode small pictures in every way that is accepted."""
+    rng = np.random.default_rng(0)
+    colour = rng.integers(0, 256, (9, 13, 3), np.uint8)
+    kinds = [('.jpg', colour, []), ('.jpg', colour[..., 0], []),
+             ('.jpg', colour, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]), ('.png', colour, []),
+             ('.png', colour[..., 0], []), ('.png', colour.astype(np.uint16) * 257, []),
+             ('.png', np.dstack([colour, colour[..., :1]]), []), ('.bmp', colour, [])]
+    return [bytes(cv2.imencode(suffix, pixels, options)[1]) for suffix, pixels, options in kinds]
+
+
+@st.composite
+def damaged(draw: st.DrawFn, originals: st.SearchStrategy[bytes]) -> bytes:
+    """Change, cut, repeat and insert bytes."""
+    data = bytearray(draw(originals))
+    for _ in range(draw(st.integers(0, 6))):
+        at = draw(st.integers(0, max(len(data) - 1, 0)))
+        kind = draw(st.sampled_from(('set', 'number', 'cut', 'insert', 'repeat', 'remove')))
+        if kind == 'set' and data:
+            data[at] = draw(st.integers(0, 255))
+        elif kind == 'number':
+            value = draw(st.sampled_from((0, 1, 0x7fff, 0xffff, 2**31 - 1, 2**31, 2**32 - 1)))
+            size = draw(st.sampled_from((2, 4)))
+            data[at:at + size] = (value & (256**size - 1)).to_bytes(
+                size, draw(st.sampled_from(('little', 'big'))))
+        elif kind == 'cut':
+            del data[at:]
+        elif kind == 'insert':
+            data[at:at] = draw(st.binary(max_size=16))
+        elif kind == 'repeat':
+            data[at:at] = data[at:at + draw(st.integers(1, 64))]
+        else:
+            del data[at:at + draw(st.integers(1, 16))]
+    return bytes(data)
+
+
+IMAGES = st.builds(
+    _image_message, st.integers(0, 20) | st.integers(0, 2**32 - 1),
+    st.integers(0, 20) | st.integers(0, 2**32 - 1),
+    st.sampled_from([*ENCODINGS, 'holographic', '']), st.integers(0, 200) | st.integers(0, 2**32),
+    st.binary(max_size=900) | st.integers(0, 4000).map(bytes))
+COMPRESSED = st.builds(
+    _compressed_message,
+    st.sampled_from([b'jpeg', b'png', b'rgb8; jpeg compressed bgr8', b'mono16; png compressed ',
+                     b'16UC1; compressedDepth', b'\xff', b'']),
+    damaged(st.sampled_from(_pictures())) | st.binary(max_size=200))
+
+
+def check_picture(data: bytes) -> None:
+    """Read one message as every kind there is."""
+    for read in (parse_header, parse_image, parse_compressed_image):
+        _named(read, data, {Status.BAD_IMAGE})
+    _named(read_image_header, data, {Status.BAD_IMAGE})
+    view = _named(parse_image, data, {Status.BAD_IMAGE})
+    picture = _named(lambda d: decode_image(d, MAX_PIXELS), data, BAD_PICTURE)
+    if picture is not None:
+        assert view is not None and picture.shape == (view.height, view.width, 3)
+        assert picture.dtype == np.uint8
+    depth = _named(lambda d: decode_depth(d, MAX_PIXELS), data, BAD_PICTURE)
+    assert depth is None or (depth.ndim == 2 and depth.dtype == np.float32)
+    picture = _named(lambda d: decode_compressed(d, MAX_PIXELS), data, BAD_PICTURE)
+    if picture is not None:
+        assert picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8
+        assert picture.shape[0] * picture.shape[1] <= MAX_PIXELS
+
+
+def _named(read: Callable[[Any], Any], data: Any, allowed: set[Status]) -> Any:
+    """Return what is read, or None after a named error of one line."""
+    try:
+        return read(data)
+    except PerceptionError as error:
+        assert error.status in allowed, f'{error.status!r}: {error.message}'
+        assert error.message and '\n' not in error.message, repr(error.message)
+        assert len(error.message) < 4000, f'{len(error.message)} characters of error'
+        return None
+
+
+_WORDS = ('~', '~nobody-of-that-name', '.', '..', '/', '\0', '*a', '&a [*a, *a]', '!!python/object',
+          '!!python/object/apply:os.system [id]', '{{{', '[[[', '- ', '? ', ': ', '2001-13-41',
+          '.nan', '.inf', '1e400', '9' * 5000, '0x', 'null', 'true', '"\\n"', "'", '"', '|', '>',
+          '\t', '\u2028', '\ud800', '<<: *a', '%YAML 9.9', '---', '...', '!!binary "*"',
+          '1:60:60', '{}', '[]')
+_CARD_TEXTS = [path.read_text(encoding='utf-8') for path in sorted(CARDS.glob('*.yaml'))]
+
+
+@st.composite
+def cards(draw: st.DrawFn) -> bytes:
+    """Change lines and values of cards that are shipped."""
+    lines = draw(st.sampled_from(_CARD_TEXTS)).splitlines()
+    for _ in range(draw(st.integers(1, 5))):
+        at = draw(st.integers(0, len(lines) - 1))
+        word = draw(st.sampled_from(_WORDS) | st.text(max_size=8))
+        key, colon, _ = lines[at].partition(':')
+        kind = draw(st.sampled_from(('value', 'line', 'remove', 'nest', 'indent', 'key')))
+        if kind == 'value':
+            lines[at] = f'{key}{colon} {word}'
+        elif kind == 'line':
+            lines.insert(at, word)
+        elif kind == 'remove' and len(lines) > 1:
+            del lines[at]
+        elif kind == 'nest':
+            lines[at] = f'{key}{colon} ' + draw(st.sampled_from('[{')) * draw(
+                st.sampled_from((1, 50, 2000)))
+        elif kind == 'indent':
+            lines[at] = ' ' * draw(st.integers(0, 6)) + lines[at].lstrip()
+        else:
+            lines[at] = f'{key}{word}{colon} 1'
+    return '\n'.join(lines).encode('utf-8', 'surrogatepass')
+
+
+def check_card(content: bytes) -> None:
+    """Read a file as a model card; no code in it is run, and no file is opened."""
+    with tempfile.NamedTemporaryFile(suffix='.yaml') as file:
+        file.write(content)
+        file.flush()
+        _named(read_card, Path(file.name), {Status.MODEL_UNAVAILABLE})
+
+
+_ANSWERS = st.lists(st.sampled_from((
+    '<think>', '</think>', '<answer>', '</answer>', '<', '[', ']', '{', '}', '(', '},{', ',', ':',
+    '```json\n', '"', "'", '\\', '\\ud800', '"bbox_2d": [', '[1,2,3,4]', '"point_2d": [5,6]',
+    '{"bbox_2d": [1,2,3,4], "point_2d": [2,3], "label": "cup"},', '1e400', 'NaN', '-Infinity',
+    '9' * 400, '\x00', '\ud800', '\u2028', '<|im_end|>', ' ')) | st.text(max_size=5),
+    max_size=60).map(''.join)
+
+
+def check_answer(text: str) -> None:
+    """Read a text as the answer of a model, at once and in pieces."""
+    whole = parse_answer(text)
+    limits = ParserLimits()
+    assert len(whole.objects) <= limits.max_objects
+    for found in whole.objects:
+        x_min, y_min, x_max, y_max = found.box
+        assert all(map(math.isfinite, (*found.box, *found.point)))
+        assert x_min <= x_max and y_min <= y_max
+        assert 0 <= found.span[0] <= found.span[1] <= len(text)
+    parser = AnswerParser()
+    for start in range(0, len(text), 7):
+        parser.feed(text[start:start + 7])
+    assert parser.finish() == whole
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
+        st.sampled_from(('status', 'detections', 'request_id', 'text', 'box', 'mask', 'size')),
+        inner, max_size=4), max_leaves=12)
+_RECORDS = {kind: protocol.to_packet(message) for kind, message in {
+    'Text': protocol.Text(1, 'cup'), 'Started': protocol.Started(1),
+    'Heartbeat': protocol.Heartbeat(1), 'Cancel': protocol.Cancel(1),
+    'Load': protocol.Load('sim_tiny', {})}.items()}
+
+
+@st.composite
+def packets(draw: st.DrawFn) -> Packet:
+    """Put something wrong into a header that is right."""
+    kind = draw(st.sampled_from(sorted(protocol._TYPES)))
+    known = _RECORDS.get(kind)
+    body = dict(known.header['body']) if known is not None else draw(_JSON)
+    if isinstance(body, dict) and body:
+        body[draw(st.sampled_from(sorted(body)))] = draw(_JSON)
+    header = {'type': kind, 'body': body} if draw(st.booleans()) else draw(_JSON)
+    return Packet(header if isinstance(header, dict) else {'type': header},
+                  draw(st.binary(max_size=40)))
+
+
+def check_packet(packet: Packet) -> None:
+    """Read a packet as a message between node and worker."""
+    try:
+        message = protocol.from_packet(packet)
+    except ProtocolError:
+        return
+    assert protocol.to_packet(message).payload == packet.payload
+
+
+TARGETS = (
+    Target('image messages', damaged(IMAGES), check_picture),
+    Target('compressed image messages', COMPRESSED | damaged(COMPRESSED), check_picture),
+    Target('model cards', cards() | st.binary(max_size=300), check_card),
+    Target('answers of models', _ANSWERS, check_answer),
+    Target('packets between node and worker', packets(), check_packet),
+)
