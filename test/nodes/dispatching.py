@@ -15,9 +15,9 @@ from vr_ros.nodes.parameters import PerceptionParameters
 from vr_ros.nodes.run import Clocks
 from vr_ros.nodes.updates import ActiveInstruction, Answer, Progress, Update
 from vr_ros.pipeline import protocol
+from vr_ros.pipeline.frame_sender import FrameData
 from vr_ros.pipeline.protocol import FrameKind
-from vr_ros.pipeline.supervisor import WorkerHealth
-from vr_ros.pipeline.worker_client import WorkerState
+from vr_ros.pipeline.worker_state import WorkerHealth, WorkerState
 
 START_NS = 1_700_000_000 * 10**9
 CUP = Detection(0, (1.0, 2.0, 3.0, 4.0), (2.0, 3.0), 'cup')
@@ -46,11 +46,22 @@ class Request:
     task: Task
     want_masks: bool
     asked_ns: int
+    follow: str
+    max_tracks: int
 
     @property
     def age_s(self) -> float:
         """Age of the frame when it was asked about."""
         return (self.asked_ns - parse_header(self.frame).stamp.nanoseconds) / 1e9
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A frame that the worker was given to track on."""
+
+    id: int
+    camera: str
+    frame: bytes
 
 
 class ScriptedWorker:
@@ -60,14 +71,23 @@ class ScriptedWorker:
         self._node_ns = node_ns
         self.requests: list[Request] = []
         self.cancelled: list[int] = []
+        self.tracked: list[Looked] = []
+        self.forgotten: list[str] = []
 
-    def perceive(self, request_id: int, text: str, frame: bytes, *, kind: FrameKind, task: Task,
-                 want_masks: bool) -> None:
+    def perceive(self, request_id: int, text: str, frame: FrameData, *, task: Task,
+                 want_masks: bool, follow: str, max_tracks: int) -> None:
         self.requests.append(Request(
-            request_id, text, frame, kind, task, want_masks, self._node_ns()))
+            request_id, text, bytes(frame.image), frame.kind, task, want_masks, self._node_ns(),
+            follow, max_tracks))
 
     def cancel(self, request_id: int) -> None:
         self.cancelled.append(request_id)
+
+    def track(self, request_id: int, camera: str, frame: FrameData) -> None:
+        self.tracked.append(Looked(request_id, camera, bytes(frame.image)))
+
+    def forget(self, camera: str) -> None:
+        self.forgotten.append(camera)
 
 
 class Bench:

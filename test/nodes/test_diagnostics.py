@@ -20,8 +20,7 @@ from vr_ros.nodes.diagnostics import (
     to_message,
 )
 from vr_ros.pipeline.protocol import FrameKind, Heartbeat
-from vr_ros.pipeline.supervisor import WorkerHealth
-from vr_ros.pipeline.worker_client import WorkerState
+from vr_ros.pipeline.worker_state import WorkerHealth, WorkerState
 
 
 @pytest.mark.parametrize(('state', 'silent_s', 'level', 'words'), [

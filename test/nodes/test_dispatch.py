@@ -9,7 +9,7 @@ from vr_ros.nodes.cameras import Frame
 from vr_ros.nodes.updates import Update
 from vr_ros.pipeline import protocol
 from vr_ros.pipeline.protocol import FrameKind
-from vr_ros.pipeline.worker_client import WorkerState
+from vr_ros.pipeline.worker_state import WorkerState
 
 CONTINUOUS, STOP = Mode.CONTINUOUS, Mode.STOP
 

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from vr_ros.core.types import Mode, Perception, Status
 from vr_ros.pipeline import protocol
-from vr_ros.pipeline.worker_client import WorkerState
+from vr_ros.pipeline.worker_state import WorkerState
 
 CAMERAS = ('left', 'right')
 MAX_AGE_S = 2.0

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vr_ros.pipeline.frame_sender import FrameData
 from vr_ros.pipeline.protocol import Heartbeat
-from vr_ros.pipeline.supervisor import SupervisionPolicy, WorkerHealth, WorkerSupervisor
+from vr_ros.pipeline.supervisor import WorkerSupervisor
 from vr_ros.pipeline.worker_client import WorkerClient
 from vr_ros.pipeline.worker_process import WorkerOptions
+from vr_ros.pipeline.worker_state import SupervisionPolicy, WorkerHealth
 
 FAULTS = WorkerOptions(backend=f'{Path(__file__).with_name("fault_backend.py")}:make')
 PATIENCE_S = 120.0
@@ -57,9 +59,9 @@ def picture() -> Callable[..., np.ndarray]:
 
 
 @pytest.fixture
-def frame(picture: Callable[..., np.ndarray]) -> Callable[..., bytes]:
-    """Make the same random pictures as sensor_msgs/Image in CDR."""
-    return lambda *args, **kwargs: image_cdr(picture(*args, **kwargs))
+def frame(picture: Callable[..., np.ndarray]) -> Callable[..., FrameData]:
+    """Make the same random pictures as a camera delivers them."""
+    return lambda *args, **kwargs: FrameData(image_cdr(picture(*args, **kwargs)))
 
 
 class Log:

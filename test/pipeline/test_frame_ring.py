@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vr_ros.core.types import PerceptionError, Status
+from vr_ros.core.types import PerceptionError, PositionStatus, Status
 from vr_ros.pipeline import frame_ring
 from vr_ros.pipeline.frame_ring import FrameRing, SlotRef
-from vr_ros.pipeline.frame_sender import FrameSender
-from vr_ros.pipeline.protocol import AttachRing, DetachRing
+from vr_ros.pipeline.frame_sender import FrameData, FrameSender
+from vr_ros.pipeline.protocol import AttachRing, DetachRing, FrameKind
 
 
 def attached(ring: FrameRing) -> FrameRing:
@@ -28,7 +28,7 @@ def descriptors() -> int:
 
 
 def put(ring: FrameRing, frame: bytes, avoid: tuple[int, ...] = ()) -> SlotRef:
-    ref = ring.put(frame, avoid)
+    ref = ring.put(frame, avoid=avoid)
     assert ref is not None
     return ref
 
@@ -243,13 +243,26 @@ def test_a_larger_frame_gets_a_larger_ring() -> None:
     worker = Announced()
     sender = FrameSender(2, worker)
     small, big = b's' * 5000, b'b' * 50_000
-    (first, small_ref), (second, big_ref) = sender.put(small, ()), sender.put(big, ())
-    third, again = sender.put(small, ())
-    assert worker.messages == [AttachRing(first), AttachRing(second), DetachRing(first)]
-    assert third == second != first
-    assert bytes(worker.rings[first].view(small_ref)) == small  # still there for who holds it
-    assert bytes(worker.rings[second].view(big_ref)) == big
-    assert bytes(worker.rings[second].view(again)) == small
+    first, second, third = (sender.put(FrameData(data), ()) for data in (small, big, small))
+    assert worker.messages == [
+        AttachRing(first.ring_id), AttachRing(second.ring_id), DetachRing(first.ring_id)]
+    assert third.ring_id == second.ring_id != first.ring_id
+    # Still there for who holds it.
+    assert bytes(worker.rings[first.ring_id].view(first.slot)) == small
+    assert bytes(worker.rings[second.ring_id].view(second.slot)) == big
+    assert bytes(worker.rings[second.ring_id].view(third.slot)) == small
+
+
+def test_depth_and_camera_info_travel_with_the_image() -> None:
+    worker = Announced()
+    sender = FrameSender(2, worker)
+    ref = sender.put(FrameData(
+        b'image' * 9, FrameKind.COMPRESSED, b'depth!', b'info', FrameKind.IMAGE,
+        PositionStatus.OK), ())
+    assert bytes(worker.rings[ref.ring_id].view(ref.slot)) == b'image' * 9 + b'depth!info'
+    assert (ref.image_bytes, ref.depth_bytes, ref.info_bytes) == (45, 6, 4)
+    assert (ref.kind, ref.depth_kind) == (FrameKind.COMPRESSED, FrameKind.IMAGE)
+    assert ref.locate is PositionStatus.OK
 
 
 def test_frames_in_use_are_not_overwritten() -> None:
@@ -257,22 +270,22 @@ def test_frames_in_use_are_not_overwritten() -> None:
     sender = FrameSender(2, worker)
     busy = []
     for content in (b'one', b'two'):
-        ring_id, ref = sender.put(content, busy)
-        busy.append((ring_id, ref.slot))
+        ref = sender.put(FrameData(content), busy)
+        busy.append((ref.ring_id, ref.slot.slot))
     with pytest.raises(PerceptionError) as caught:
-        sender.put(b'three', busy)
+        sender.put(FrameData(b'three'), busy)
     assert caught.value.status is Status.QUEUE_FULL
-    assert sender.put(b'three', busy[1:])[1].slot == busy[0][1]
-    busy_elsewhere = [(ring_id + 1, 0), (ring_id + 1, 1)]
-    assert sender.put(b'four', busy_elsewhere)[0] == ring_id
+    assert sender.put(FrameData(b'three'), busy[1:]).slot.slot == busy[0][1]
+    busy_elsewhere = [(ref.ring_id + 1, 0), (ref.ring_id + 1, 1)]
+    assert sender.put(FrameData(b'four'), busy_elsewhere).ring_id == ref.ring_id
 
 
 def test_an_enormous_frame_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('vr_ros.pipeline.frame_sender.MAX_FRAME_BYTES', mmap.PAGESIZE)
     sender = FrameSender(1, Announced())
-    sender.put(bytes(mmap.PAGESIZE), ())
+    sender.put(FrameData(bytes(mmap.PAGESIZE)), ())
     with pytest.raises(PerceptionError) as caught:
-        sender.put(bytes(mmap.PAGESIZE + 1), ())
+        sender.put(FrameData(bytes(mmap.PAGESIZE), depth=b'1'), ())
     assert caught.value.status is Status.IMAGE_TOO_LARGE
 
 

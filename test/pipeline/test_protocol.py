@@ -18,11 +18,15 @@ from vr_ros.core.types import (
     Detection,
     Mask,
     Perception,
+    Position,
+    PositionStatus,
     ScoreSource,
     Size,
+    Stamp,
     Status,
     Task,
     Timing,
+    TrackState,
 )
 from vr_ros.pipeline import protocol
 from vr_ros.pipeline.frame_ring import SlotRef
@@ -31,28 +35,36 @@ from vr_ros.pipeline.wire import MAX_HEADER_BYTES, Channel, Packet
 
 MASK = Mask(Size(4, 3), (0, 5, 7))
 FULL = Detection(7, (0.1, 2.0, 1e30, -0.0), (1 / 3, 2.5), 'a "cup" — ☕ \ud800', 0.25,
-                 ScoreSource.FUSED, MASK, 0.75, 5)
+                 ScoreSource.FUSED, MASK, 0.75, 5, 'a-7', TrackState.OCCLUDED, Stamp(3, 4),
+                 PositionStatus.OK, Position((0.1, 0.2, 0.3), (1.0, 2.0, 3.0),
+                                             (0.0, 0.0, 0.6, 0.8), (0.01, 0.02, 0.03), 0.004))
 BARE = Detection(0, (1.0, 2.0, 3.0, 4.0))
 PERCEPTION = Perception(
     Status.PARTIAL, Task.COUNTING, (FULL, BARE, dataclasses.replace(FULL, index=8)), 'two', 'I see',
     '<think>\n</think>', 'length', 'cut off', Size(640, 480), 'tiny',
     Timing(1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8, 9, 10))
+FRAME = protocol.FrameRef(
+    5, SlotRef(3, 2**60, 6_220_800), FrameKind.COMPRESSED, 614_400, 380, FrameKind.IMAGE,
+    PositionStatus.OUT_OF_SYNC)
 
 MESSAGES = [
     protocol.Load('cards/tiny.yaml', {'device': 'cpu', 'deep': {'list': [1, None, 'x']}}),
     protocol.DetachRing(3),
-    protocol.Perceive(2**53 + 1, 'count the "cups"\n</answer>\0', Task.VQA, 5,
-                      SlotRef(3, 2**60, 6_220_800), FrameKind.COMPRESSED, False),
+    protocol.Perceive(2**53 + 1, 'count the "cups"\n</answer>\0', Task.VQA, FRAME, False, 'front',
+                      16),
+    protocol.Track(7, 'front', FRAME),
+    protocol.Forget('front'),
     protocol.Cancel(0),
     protocol.Shutdown(),
     protocol.Loading('weights', 0.5),
-    protocol.Ready('tiny', {'device': 'cuda'}),
+    protocol.Ready('tiny', True, {'device': 'cuda'}),
     protocol.LoadFailed(Status.MODEL_UNAVAILABLE, 'no weights'),
     protocol.Started(1),
     protocol.Text(1, ''),
     protocol.Objects(1, (FULL, BARE), True),
     protocol.Masks(1, (FULL,)),
     protocol.Result(1, PERCEPTION),
+    protocol.Tracked(7, 2**53 + 1, (FULL, BARE), 12.5),
     protocol.Heartbeat(1 << 40, 2, 3, None),
     protocol.Heartbeat(1, 0, 0, 12),
 ]

@@ -28,6 +28,7 @@ from vr_ros.core.types import (
 from vr_ros.pipeline import protocol, worker_errors
 from vr_ros.pipeline.backend import DEFAULT_BACKEND, make_backend
 from vr_ros.pipeline.frame_ring import FrameRing, SlotRef
+from vr_ros.pipeline.frame_sender import FrameData
 from vr_ros.pipeline.protocol import FrameKind
 from vr_ros.pipeline.wire import Channel, Packet
 from vr_ros.pipeline.worker_process import WorkerOptions, WorkerProcess, describe_exit
@@ -68,11 +69,12 @@ class Talk:
         self.say(protocol.Load(card), protocol.AttachRing(1))
         return self.hear_until(protocol.Ready)[-1]
 
-    def ask(self, request_id: int, text: str, frame: bytes, *, want_masks: bool = True,
+    def ask(self, request_id: int, text: str, frame: FrameData | bytes, *, want_masks: bool = True,
             kind: FrameKind = FrameKind.IMAGE) -> SlotRef:
-        ref = self.ring.put(frame)
+        ref = self.ring.put(frame.image if isinstance(frame, FrameData) else frame)
         assert ref is not None
-        self.say(protocol.Perceive(request_id, text, Task.COUNTING, 1, ref, kind, want_masks))
+        self.say(protocol.Perceive(
+            request_id, text, Task.COUNTING, protocol.FrameRef(1, ref, kind), want_masks))
         return ref
 
     def answer(self) -> Perception:
@@ -103,7 +105,7 @@ def test_it_says_what_it_does_before_it_is_ready(talk: Talk) -> None:
 
 
 def test_events_come_in_order_and_carry_everything(
-        talk: Talk, frame: Callable[..., bytes], picture: Callable[..., np.ndarray]) -> None:
+        talk: Talk, frame: Callable[..., FrameData], picture: Callable[..., np.ndarray]) -> None:
     talk.load()
     talk.ask(5, 'echo a "cup"\n☕', frame(40, 30))
     box = Detection(0, (1.0, 2.0, 3.5, 4.25), (2.0, 3.0), 'cup')
@@ -122,7 +124,7 @@ def test_events_come_in_order_and_carry_everything(
 
 
 def test_masks_are_left_out_when_nobody_wants_them(
-        talk: Talk, frame: Callable[..., bytes]) -> None:
+        talk: Talk, frame: Callable[..., FrameData]) -> None:
     talk.load()
     talk.ask(5, 'echo', frame(), want_masks=False)
     events = talk.hear_until(protocol.Result)
@@ -143,7 +145,8 @@ def test_masks_are_left_out_when_nobody_wants_them(
     ('short_mask', Status.MODEL_ERROR, 'add up to 3, not to 4 x 4'),       # not a mask of the image
 ])
 def test_a_failure_has_a_name_and_the_worker_lives_on(
-        talk: Talk, frame: Callable[..., bytes], text: str, status: Status, message: str) -> None:
+        talk: Talk, frame: Callable[..., FrameData], text: str, status: Status,
+        message: str) -> None:
     talk.load()
     talk.ask(1, text, frame())
     talk.ask(2, 'echo', frame())
@@ -154,7 +157,7 @@ def test_a_failure_has_a_name_and_the_worker_lives_on(
     assert fine.status is Status.OK
 
 
-def test_what_numpy_counts_is_a_number(talk: Talk, frame: Callable[..., bytes]) -> None:
+def test_what_numpy_counts_is_a_number(talk: Talk, frame: Callable[..., FrameData]) -> None:
     talk.load()
     talk.ask(1, 'numpy_box', frame())
     (detection,) = talk.answer().detections
@@ -162,7 +165,7 @@ def test_what_numpy_counts_is_a_number(talk: Talk, frame: Callable[..., bytes]) 
         3, (1.0, 2.0, 3.0, 4.0), 9, ScoreSource.NONE)
 
 
-def test_ten_thousand_boxes_with_masks_arrive(talk: Talk, frame: Callable[..., bytes]) -> None:
+def test_ten_thousand_boxes_with_masks_arrive(talk: Talk, frame: Callable[..., FrameData]) -> None:
     talk.load()
     talk.ask(1, 'boxes 10000', frame())
     detections = talk.answer().detections
@@ -192,14 +195,14 @@ def test_an_option_that_no_model_has_is_a_failed_load(deadline: None) -> None:
     talk.ring.close()
 
 
-def test_a_request_before_any_model_is_refused(talk: Talk, frame: Callable[..., bytes]) -> None:
+def test_a_request_before_any_model_is_refused(talk: Talk, frame: Callable[..., FrameData]) -> None:
     talk.say(protocol.AttachRing(1))
     talk.ask(1, 'echo', frame())
     assert talk.answer().status is Status.MODEL_UNAVAILABLE
 
 
 def test_a_running_request_stops_at_the_next_word(
-        talk: Talk, frame: Callable[..., bytes]) -> None:
+        talk: Talk, frame: Callable[..., FrameData]) -> None:
     talk.load()
     talk.ask(1, 'words 100000', frame())
     talk.hear_until(protocol.Text)
@@ -209,7 +212,7 @@ def test_a_running_request_stops_at_the_next_word(
 
 
 def test_a_waiting_request_is_cancelled_without_waiting(
-        talk: Talk, frame: Callable[..., bytes]) -> None:
+        talk: Talk, frame: Callable[..., FrameData]) -> None:
     talk.load()
     talk.ask(1, 'words 100000', frame())
     talk.ask(2, 'echo', frame())
@@ -225,7 +228,7 @@ def test_a_waiting_request_is_cancelled_without_waiting(
     assert {message.request_id for message in rest} == {3}
 
 
-def test_a_frame_that_was_overwritten_is_stale(talk: Talk, frame: Callable[..., bytes]) -> None:
+def test_a_frame_that_was_overwritten_is_stale(talk: Talk, frame: Callable[..., FrameData]) -> None:
     talk.load()
     talk.ask(1, 'words 20', frame())
     talk.ask(2, 'echo', frame())
@@ -241,7 +244,7 @@ def test_a_frame_that_was_overwritten_is_stale(talk: Talk, frame: Callable[..., 
     (b'\x00\x01\x00\x00' + b'\0' * 60, FrameKind.COMPRESSED, Status.BAD_IMAGE),  # no JPEG
 ])
 def test_bytes_that_are_no_frame_are_named(
-        talk: Talk, frame: Callable[..., bytes], content: bytes, kind: FrameKind,
+        talk: Talk, frame: Callable[..., FrameData], content: bytes, kind: FrameKind,
         status: Status) -> None:
     talk.load()
     talk.ask(1, 'echo', content, kind=kind)
@@ -251,7 +254,7 @@ def test_bytes_that_are_no_frame_are_named(
 
 
 def test_a_detached_ring_serves_those_who_came_before(
-        talk: Talk, frame: Callable[..., bytes]) -> None:
+        talk: Talk, frame: Callable[..., FrameData]) -> None:
     talk.load()
     talk.ask(1, 'words 20', frame())
     talk.ask(2, 'echo', frame())
@@ -262,7 +265,7 @@ def test_a_detached_ring_serves_those_who_came_before(
 
 
 def test_a_dead_device_is_reported_and_ends_the_program(
-        talk: Talk, frame: Callable[..., bytes]) -> None:
+        talk: Talk, frame: Callable[..., FrameData]) -> None:
     talk.load()
     talk.ask(1, 'device_lost', frame())
     assert talk.answer().status is Status.MODEL_ERROR
@@ -270,7 +273,7 @@ def test_a_dead_device_is_reported_and_ends_the_program(
 
 
 def test_shutdown_cancels_everything_and_ends_the_program(
-        talk: Talk, frame: Callable[..., bytes]) -> None:
+        talk: Talk, frame: Callable[..., FrameData]) -> None:
     talk.load()
     talk.ask(1, 'words 100000', frame())
     talk.ask(2, 'echo', frame())
@@ -286,7 +289,7 @@ def test_shutdown_cancels_everything_and_ends_the_program(
 
 @pytest.mark.parametrize('text', ['echo', 'words 100000', 'hang'])
 def test_it_ends_when_the_node_is_gone(
-        talk: Talk, frame: Callable[..., bytes], text: str) -> None:
+        talk: Talk, frame: Callable[..., FrameData], text: str) -> None:
     talk.load()
     talk.ask(1, text, frame())
     talk.hear_until(protocol.Text)
@@ -303,7 +306,7 @@ def test_nonsense_ends_the_program(talk: Talk, packet: Packet) -> None:
     assert talk.exit_status() == 64
 
 
-def test_it_tells_how_it_is_while_it_computes(talk: Talk, frame: Callable[..., bytes]) -> None:
+def test_it_tells_how_it_is_while_it_computes(talk: Talk, frame: Callable[..., FrameData]) -> None:
     talk.load()
     talk.ask(7, 'words 150', frame())
     assert talk.answer().status is Status.OK
@@ -327,8 +330,8 @@ time.sleep(1000)
 
 
 def test_it_dies_with_a_killed_node_even_when_it_hangs(
-        deadline: None, frame: Callable[..., bytes], is_alive: Callable[[int], bool]) -> None:
-    code = PARENT.format(here=str(HERE), frame=frame(4, 4).hex())
+        deadline: None, frame: Callable[..., FrameData], is_alive: Callable[[int], bool]) -> None:
+    code = PARENT.format(here=str(HERE), frame=frame(4, 4).image.hex())
     parent = subprocess.Popen([sys.executable, '-c', textwrap.dedent(code)],
                               stdout=subprocess.PIPE, text=True,
                               env={**os.environ, 'PYTHONPATH': str(HERE.parents[1])})

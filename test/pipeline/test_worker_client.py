@@ -16,12 +16,14 @@ import pytest
 
 from vr_ros.core.types import PerceptionError, Status, Task
 from vr_ros.pipeline import protocol, worker_process
+from vr_ros.pipeline.frame_sender import FrameData
 from vr_ros.pipeline.protocol import Result
-from vr_ros.pipeline.worker_client import RING_SLOTS, Died, WorkerClient, WorkerState
+from vr_ros.pipeline.worker_client import MAX_OPEN_ANSWERS, Died, WorkerClient
 from vr_ros.pipeline.worker_process import WorkerOptions, find_python, worker_environment
+from vr_ros.pipeline.worker_state import WorkerState
 
 Start = Callable[..., tuple[WorkerClient, Any]]
-Frame = Callable[..., bytes]
+Frame = Callable[..., FrameData]
 
 
 def results(log: Any) -> dict[int, Status]:
@@ -31,7 +33,7 @@ def results(log: Any) -> dict[int, Status]:
     return {event.request_id: event.perception.status for event in found}
 
 
-def refusal(client: WorkerClient, frame: bytes, request_id: int = 99) -> Status:
+def refusal(client: WorkerClient, frame: FrameData, request_id: int = 99) -> Status:
     with pytest.raises(PerceptionError) as caught:
         client.perceive(request_id, 'echo', frame)
     return caught.value.status
@@ -95,7 +97,7 @@ def test_frames_that_wait_are_not_overwritten(
 def test_too_many_requests_are_refused(start_client: Start, frame: Frame) -> None:
     client, log = start_client()
     log.wait(protocol.Ready)
-    for number in range(RING_SLOTS):
+    for number in range(MAX_OPEN_ANSWERS):
         client.perceive(number, 'words 20', frame())
     assert refusal(client, frame()) is Status.QUEUE_FULL
     with pytest.raises(ValueError, match='open already'):
@@ -353,7 +355,7 @@ def test_a_virtual_environment_stays_one(tmp_path: Path) -> None:
 NODE = """
 import sys, time
 sys.path[:0] = [{here!r}]
-from conftest import FAULTS, Log, image_cdr
+from conftest import FAULTS, FrameData, Log, image_cdr
 from vr_ros.pipeline import protocol
 from vr_ros.pipeline.worker_client import WorkerClient
 import numpy as np
@@ -361,7 +363,7 @@ log = Log()
 client = WorkerClient(FAULTS, 'good', {{}}, log)
 client.start()
 log.wait(protocol.Ready)
-client.perceive(1, 'hang', image_cdr(np.zeros((4, 4, 3), np.uint8)))
+client.perceive(1, 'hang', FrameData(image_cdr(np.zeros((4, 4, 3), np.uint8))))
 log.wait(protocol.Text)
 print(client.pid, flush=True)
 {end}

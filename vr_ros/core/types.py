@@ -259,5 +259,7 @@ class Perception:
 
     @property
     def count(self) -> int:
-        """Number of objects, or -1 when the status is an error."""
-        return -1 if self.status.is_error else len(self.detections)
+        """Number of objects, those lost left out; -1 when the status is an error."""
+        if self.status.is_error:
+            return -1
+        return sum(found.track_state is not TrackState.LOST for found in self.detections)

@@ -133,6 +133,11 @@ class Sam2Segmenter:
         directory = resolve_weights(card.weights)
         return cls(directory, card.image_size, device, getattr(torch, card.dtype_for(device.type)))
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether the checkpoint can follow objects from frame to frame; see VideoMemory."""
+        return isinstance(self.model, Sam2VideoModel)
+
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> ImageFeatures:
         """Run the image encoder.

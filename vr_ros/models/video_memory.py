@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from transformers import Sam2VideoModel
 
 from vr_ros.core.rle import rle_to_mask
 from vr_ros.core.types import Mask, PerceptionError, Status
@@ -70,7 +69,7 @@ class VideoMemory:
     """
 
     def __init__(self, segmenter: Sam2Segmenter) -> None:
-        if not isinstance(segmenter.model, Sam2VideoModel):
+        if not segmenter.has_memory:
             raise PerceptionError(
                 Status.MODEL_UNAVAILABLE,
                 'the segmenter has no video memory: its checkpoint is not of a sam2_video model')

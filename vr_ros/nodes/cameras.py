@@ -8,6 +8,7 @@ from functools import cached_property
 from vr_ros.core.cdr import CdrHeader, parse_compressed_image, parse_header, parse_image
 from vr_ros.core.types import PerceptionError, Size, Stamp, Status
 from vr_ros.nodes.parameter_spec import ParameterError
+from vr_ros.pipeline.frame_sender import FrameData
 from vr_ros.pipeline.image_header import read_image_header
 from vr_ros.pipeline.protocol import FrameKind
 
@@ -50,6 +51,10 @@ class Frame:
         except PerceptionError:
             return _NO_SIZE
         return _NO_SIZE if picture is None else picture.size
+
+    def data(self) -> FrameData:
+        """Return what of it goes to the worker."""
+        return FrameData(self.cdr, self.kind)
 
     def check_size(self, max_pixels: int) -> None:
         """:raises PerceptionError: IMAGE_TOO_LARGE, it has more pixels than that."""

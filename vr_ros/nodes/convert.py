@@ -165,7 +165,8 @@ def _outcome(answer: Answer) -> Outcome:
         status=int(perception.status), status_message=_text(perception.status_message),
         is_final=True, sequence=int(answer.sequence), source=int(perception.source),
         instruction_stamp=_time(job.instruction.stamp),
-        reasoned_stamp=header_to_msg(answer.frame).stamp,
+        reasoned_stamp=(header_to_msg(answer.frame).stamp if answer.reasoned_stamp is None
+                        else _time(answer.reasoned_stamp)),
         image_width=int(perception.image_size.width),
         image_height=int(perception.image_size.height),
         timing=_timing(perception.timing))

@@ -11,8 +11,7 @@ from std_msgs.msg import Header
 
 from vr_ros.core.types import PerceptionError, Size, Status
 from vr_ros.nodes.cameras import Camera
-from vr_ros.pipeline.supervisor import WorkerHealth
-from vr_ros.pipeline.worker_client import WorkerState
+from vr_ros.pipeline.worker_state import WorkerHealth, WorkerState
 
 OK, WARN, ERROR = 0, 1, 2
 # The worker says once a second that it lives.

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from vr_ros.core.types import Instruction, Mode, Perception, PerceptionError, Status
 from vr_ros.nodes.cameras import Camera, Frame
+from vr_ros.nodes.following import Following
 from vr_ros.nodes.instruction_queue import MAX_ID_CHARS, InstructionQueue, Job, RecentIds
 from vr_ros.nodes.parameters import PerceptionParameters
 from vr_ros.nodes.readiness import check_instruction, image_problem, model_problem
@@ -17,8 +18,7 @@ from vr_ros.nodes.run import Clocks, Run, Worker, without_image
 from vr_ros.nodes.updates import Stage, UpdateSink
 from vr_ros.pipeline import protocol
 from vr_ros.pipeline.protocol import FromWorker
-from vr_ros.pipeline.supervisor import WorkerHealth
-from vr_ros.pipeline.worker_client import WorkerState
+from vr_ros.pipeline.worker_state import WorkerHealth, WorkerState
 
 # Of the cameras that a refused instruction names, so many get an answer each.
 MAX_REFUSALS = 16
@@ -46,6 +46,7 @@ class Dispatcher:
         self._report, self._warn = Reporter(on_update), warn
         self._queue, self._ids = InstructionQueue(), RecentIds()
         self._request_ids = itertools.count(1)
+        self._following = Following(parameters, clocks, self._request_ids)
         self._cameras: Mapping[str, Camera] = {}
         self._worker: Worker | None = None
         self._health = WorkerHealth(WorkerState.CLOSED)
@@ -127,12 +128,17 @@ class Dispatcher:
     def on_health(self, health: WorkerHealth) -> None:
         """Take note of how the worker is."""
         self._health = health
+        if health.state is not WorkerState.READY:
+            self._following.restart()
         if health.state is WorkerState.FAILED:
             self._end_all(Status.MODEL_UNAVAILABLE, health.message)
         self.pump()
 
     def on_worker(self, event: FromWorker) -> None:
         """Take what the worker says about the answer under way; about others it is too late."""
+        if isinstance(event, protocol.Tracked):
+            self._on_tracked(event)
+            return
         run = self._run
         if run is None or getattr(event, 'request_id', None) != run.request_id:
             return
@@ -167,7 +173,19 @@ class Dispatcher:
         for job in self._queue.jobs:
             if not self._is_running(job) and job.due_at <= self._clocks.steady():
                 self._report.waiting(job, self._waits_for(job))
+        if self._worker is not None and self._health.can_track:
+            self._following.pump(self._worker, self._cameras)
         self._tell_attended()
+
+    def _on_tracked(self, event: protocol.Tracked) -> None:
+        result = self._following.on_tracked(event, self._health.model_id)
+        if result is not None:
+            job = result.job
+            self._report.answer(job, result.perception, result.frame, self._received(job),
+                                ended=False, reasoned_stamp=result.reasoned_stamp)
+            if result.has_lost and not self._is_running(job):
+                self._queue.postpone(job, self._clocks.steady())  # look where it went
+        self.pump()
 
     def _check(self, instruction: Instruction, picture: Frame | None,
                error: PerceptionError | None) -> None:
@@ -219,8 +237,10 @@ class Dispatcher:
         try:
             run.image_age_ms = frame.age_s(self._clocks.node_ns()) * 1e3 if job.camera else 0.0
             frame.check_size(values.max_image_pixels)
-            self._worker.perceive(run.request_id, job.instruction.text, frame.cdr, kind=frame.kind,
-                                  task=job.instruction.task, want_masks=values.masks)
+            follow, max_tracks = self._following.begin(job) if self._health.can_track else ('', 0)
+            self._worker.perceive(
+                run.request_id, job.instruction.text, frame.data(), task=job.instruction.task,
+                want_masks=values.masks, follow=follow, max_tracks=max_tracks)
         except PerceptionError as error:
             self._conclude(run, Perception(error.status, job.instruction.task,
                                            status_message=error.message))
@@ -231,7 +251,7 @@ class Dispatcher:
         """Make the worker's result the instruction's."""
         job, now = run.job, self._clocks.steady()
         again = job.is_continuous and perception.status is not Status.BAD_INSTRUCTION
-        perception = run.complete(perception, now)
+        perception = self._following.answered(run, run.complete(perception, now))
         if again:
             pause_s = PAUSE_AFTER_ERROR_S if perception.status.is_error else 0.0
             self._queue.postpone(job, max(
@@ -265,6 +285,7 @@ class Dispatcher:
                 ended: bool) -> None:
         if ended:
             self._queue.remove(job)
+            self._following.end(job, self._worker)
         perception = replace(perception, model_id=perception.model_id or self._health.model_id)
         self._report.answer(job, perception, frame, self._received(job), ended=ended)
 

@@ -47,6 +47,14 @@ class PerceptionParameters:
     reason_period: float = parameter(
         1.0, 'continuous instructions: from the start of one answer to the next; 0: no pause',
         unit='s', low=0.0, high=_DAY_S)
+    tracking: bool = parameter(
+        True, 'continuous instructions: follow what was found on every frame in between, with '
+        'masks; needs a segmenter with video memory')
+    track_timeout: float = parameter(
+        3.0, 'an object that is out of sight for this long is lost, and its track_id with it',
+        unit='s', low=0.0, high=_DAY_S)
+    max_tracks: int = parameter(
+        16, 'objects followed on a camera; more are found, but not followed', low=1, high=256)
     instruction_text_mode: str = parameter(
         'once', 'mode of what arrives on instruction_text', choices=('once', 'continuous'))
     instruction_text_task: str = parameter(

@@ -29,8 +29,7 @@ from vr_ros.nodes.safely import safely
 from vr_ros.nodes.spin import run_node
 from vr_ros.nodes.updates import Update
 from vr_ros.nodes.worker_bridge import WorkerBridge
-from vr_ros.pipeline.supervisor import WorkerHealth
-from vr_ros.pipeline.worker_client import WorkerState
+from vr_ros.pipeline.worker_state import WorkerHealth, WorkerState
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _ERROR = TransitionCallbackReturn.ERROR

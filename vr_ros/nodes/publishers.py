@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from rclpy.node import Node
 
+from vr_ros.core.types import Source
 from vr_ros.nodes import qos
 from vr_ros.nodes.convert import (
     AnswerMsg,
@@ -59,9 +60,10 @@ class ResultPublishers:
         values = self._parameters()
         detections = detections_to_msg(answer)
         self._detections.publish(detections)
-        self._last.publish(detections)
         self._count.publish(count_to_msg(answer))
-        self._answer.publish(answer_to_msg(
-            answer, reasoning=values.reasoning, raw_text_limit=values.raw_text_limit))
+        if answer.perception.source is Source.REASONED:
+            self._last.publish(detections)
+            self._answer.publish(answer_to_msg(
+                answer, reasoning=values.reasoning, raw_text_limit=values.raw_text_limit))
         if self._masks.get_subscription_count():
             self._masks.publish(masks_to_msg(answer))

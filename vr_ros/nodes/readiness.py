@@ -7,8 +7,7 @@ from vr_ros.core.prompt import validate_instruction
 from vr_ros.core.types import Instruction, Mode, PerceptionError, Status
 from vr_ros.nodes.cameras import Camera, Frame
 from vr_ros.nodes.instruction_queue import MAX_ID_CHARS, Job
-from vr_ros.pipeline.supervisor import WorkerHealth
-from vr_ros.pipeline.worker_client import WorkerState
+from vr_ros.pipeline.worker_state import WorkerHealth, WorkerState
 
 _MODEL_STATUS = {
     WorkerState.FAILED: Status.MODEL_UNAVAILABLE,

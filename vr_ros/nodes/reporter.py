@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from vr_ros.core.types import Detection, Instruction, Perception, Status
+from vr_ros.core.types import Detection, Instruction, Perception, Source, Stamp, Status
 from vr_ros.nodes.cameras import Frame
 from vr_ros.nodes.instruction_queue import Job
 from vr_ros.nodes.run import Run
@@ -23,21 +23,24 @@ class Reporter:
         self.results: Counter[Status] = Counter()
 
     def answer(self, job: Job, perception: Perception, frame: Frame | None, received: int, *,
-               ended: bool) -> None:
+               ended: bool, reasoned_stamp: Stamp | None = None) -> None:
         """Tell a result.
 
         :param frame: what was looked at, None if nothing was.
         :param received: frames that the job's camera has delivered by now.
+        :param reasoned_stamp: of the frame that was reasoned about, if it is another one.
         """
         looked_at = frame is not None and frame.camera != '' and frame.number > job.frames_seen
         dropped = max(received - job.frames_seen - looked_at, 0)
         perception = replace(perception, timing=replace(perception.timing, frames_dropped=dropped))
         sequence = job.sequence
-        job.sequence, job.frames_seen, job.stage = sequence + 1, received, None
-        if frame is not None:
-            job.frame_looked_at = frame.number
+        job.sequence, job.frames_seen = sequence + 1, received
+        if perception.source is Source.REASONED:
+            job.stage = None
+            if frame is not None:
+                job.frame_looked_at = frame.number
         self.results[perception.status] += 1
-        self._tell(job, Answer(job, perception, frame, sequence, ended))
+        self._tell(job, Answer(job, perception, frame, sequence, ended, reasoned_stamp))
 
     def progress(self, run: Run, stage: Stage, detections: tuple[Detection, ...] = (),
                  text: str = '') -> None:

@@ -9,16 +9,20 @@ from typing import Protocol
 from vr_ros.core.types import Detection, Perception, Size, Task, Timing
 from vr_ros.nodes.cameras import Frame
 from vr_ros.nodes.instruction_queue import Job
-from vr_ros.pipeline.protocol import FrameKind
+from vr_ros.pipeline.frame_sender import FrameData
 
 
 class Worker(Protocol):
     """What answers: a pipeline.supervisor.WorkerSupervisor."""
 
-    def perceive(self, request_id: int, text: str, frame: bytes, *, kind: FrameKind, task: Task,
-                 want_masks: bool) -> None: ...
+    def perceive(self, request_id: int, text: str, frame: FrameData, *, task: Task,
+                 want_masks: bool, follow: str, max_tracks: int) -> None: ...
 
     def cancel(self, request_id: int) -> None: ...
+
+    def track(self, request_id: int, camera: str, frame: FrameData) -> None: ...
+
+    def forget(self, camera: str) -> None: ...
 
 
 @dataclass(frozen=True)

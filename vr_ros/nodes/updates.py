@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from vr_ros.core.types import Detection, Instruction, Perception, PerceptionError
+from vr_ros.core.types import Detection, Instruction, Perception, PerceptionError, Stamp
 from vr_ros.nodes.cameras import Frame
 from vr_ros.nodes.instruction_queue import Job
 
@@ -49,6 +49,7 @@ class Answer:
     :param frame: what was looked at; None when no image took part.
     :param sequence: number of this result among those of its instruction on its camera, from 0.
     :param ended: no further result follows.
+    :param reasoned_stamp: of the frame that was reasoned about; None: it is that of ``frame``.
     """
 
     job: Job
@@ -56,6 +57,7 @@ class Answer:
     frame: Frame | None
     sequence: int
     ended: bool
+    reasoned_stamp: Stamp | None = None
 
 
 def failed(instruction: Instruction, error: PerceptionError) -> Answer:

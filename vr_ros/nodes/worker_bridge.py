@@ -11,9 +11,9 @@ from rclpy.node import Node
 from vr_ros.nodes.parameters import PerceptionParameters
 from vr_ros.nodes.safely import safely
 from vr_ros.pipeline.protocol import FromWorker, Heartbeat, Text
-from vr_ros.pipeline.supervisor import SupervisionPolicy, WorkerHealth, WorkerSupervisor
-from vr_ros.pipeline.worker_client import WorkerState
+from vr_ros.pipeline.supervisor import WorkerSupervisor
 from vr_ros.pipeline.worker_process import WorkerOptions
+from vr_ros.pipeline.worker_state import SupervisionPolicy, WorkerHealth, WorkerState
 
 CLOSE_GRACE_S = 1.0
 

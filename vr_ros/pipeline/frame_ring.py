@@ -112,28 +112,32 @@ class FrameRing:
             raise ValueError('this end of the ring has no descriptor to hand on')
         return self._fd
 
-    def put(self, frame: bytes | bytearray | memoryview,
+    def put(self, *parts: bytes | bytearray | memoryview,
             avoid: Collection[int] = ()) -> SlotRef | None:
         """Copy a frame into the next slot in turn.
 
+        :param parts: of the frame; they lie there one after the other.
         :param avoid: slots that are still being read and must not be overwritten.
         :return: where it lies, or None when every slot is to be avoided.
         :raises ValueError: the frame is larger than a slot, or this end is not the writing one.
         """
-        source = memoryview(frame).cast('B')
-        if not self._writable or len(source) > self.capacity_bytes:
-            raise ValueError(f'frame of {len(source)} bytes does not fit {self.capacity_bytes}')
+        sources = [memoryview(part).cast('B') for part in parts]
+        length = sum(map(len, sources))
+        if not self._writable or length > self.capacity_bytes:
+            raise ValueError(f'frame of {length} bytes does not fit {self.capacity_bytes}')
         slot = next((s for s in self._in_turn() if s not in avoid), None)
         if slot is None:
             return None
         generation = self._table[2 * slot] + 2
         self._table[2 * slot] = generation - 1
         start = self._offset(slot)
-        self._bytes[start:start + len(source)] = source
-        self._table[2 * slot + 1] = len(source)
+        for source in sources:
+            self._bytes[start:start + len(source)] = source
+            start += len(source)
+        self._table[2 * slot + 1] = length
         self._table[2 * slot] = generation
         self._next = (slot + 1) % self.slots
-        return SlotRef(slot, generation, len(source))
+        return SlotRef(slot, generation, length)
 
     def view(self, ref: SlotRef) -> memoryview | None:
         """Return the frame's bytes in place, read-only, or None when its slot was used again."""

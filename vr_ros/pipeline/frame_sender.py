@@ -2,12 +2,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-from vr_ros.core.types import PerceptionError, Status
-from vr_ros.pipeline.frame_ring import MAX_FRAME_BYTES, FrameRing, SlotRef
-from vr_ros.pipeline.protocol import AttachRing, DetachRing
+from vr_ros.core.types import PerceptionError, PositionStatus, Status
+from vr_ros.pipeline.frame_ring import MAX_FRAME_BYTES, FrameRing
+from vr_ros.pipeline.protocol import AttachRing, DetachRing, FrameKind, FrameRef
 
 Announce = Callable[[AttachRing | DetachRing, int | None], None]
+
+
+@dataclass(frozen=True)
+class FrameData:
+    """What a camera delivered at one time, each message in CDR.
+
+    :param image: sensor_msgs/Image or CompressedImage, as kind says.
+    :param depth: the depth image of that time, b'' if there is none; its kind is depth_kind.
+    :param info: sensor_msgs/CameraInfo, b'' if there is none.
+    :param locate: see FrameRef.
+    """
+
+    image: bytes | bytearray | memoryview
+    kind: FrameKind = FrameKind.IMAGE
+    depth: bytes = b''
+    info: bytes = b''
+    depth_kind: FrameKind = FrameKind.IMAGE
+    locate: PositionStatus = PositionStatus.NONE
 
 
 class FrameSender:
@@ -22,15 +41,15 @@ class FrameSender:
         self._ring: FrameRing | None = None
         self._ring_id = 0
 
-    def put(self, frame: bytes | bytearray | memoryview,
-            busy: Collection[tuple[int, int]]) -> tuple[int, SlotRef]:
+    def put(self, frame: FrameData, busy: Collection[tuple[int, int]]) -> FrameRef:
         """Copy a frame.
 
         :param busy: ring id and slot of each frame that may still be read.
-        :return: ring id, and where the frame lies in that ring.
+        :return: where the frame lies.
         :raises PerceptionError: IMAGE_TOO_LARGE, or QUEUE_FULL when all slots are busy.
         """
-        length = memoryview(frame).nbytes
+        parts = (frame.image, frame.depth, frame.info)
+        length = sum(memoryview(part).nbytes for part in parts)
         if length > MAX_FRAME_BYTES:
             raise PerceptionError(
                 Status.IMAGE_TOO_LARGE,
@@ -38,10 +57,11 @@ class FrameSender:
         ring = self._ring
         if ring is None or length > ring.capacity_bytes:
             ring = self._replace(length)
-        ref = ring.put(frame, avoid={slot for ring_id, slot in busy if ring_id == self._ring_id})
-        if ref is None:
+        slot = ring.put(*parts, avoid={slot for ring_id, slot in busy if ring_id == self._ring_id})
+        if slot is None:
             raise PerceptionError(Status.QUEUE_FULL, 'every slot of the frame ring is in use')
-        return self._ring_id, ref
+        return FrameRef(self._ring_id, slot, frame.kind, len(frame.depth), len(frame.info),
+                        frame.depth_kind, frame.locate)
 
     def close(self) -> None:
         if self._ring is not None:

@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vr_ros.core.types import Detection
-from vr_ros.models.segmenter import Sam2Segmenter
+from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter
 
 
 class MaskJob:
     """One frame's segmentation, in a thread of its own.
 
     :param on_masks: called from that thread with detections that have got their masks.
+
+    ``features`` are those of the frame, once it is encoded.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class MaskJob:
         self._error: BaseException | None = None
         self._done: dict[int, Detection] = {}
         self.busy_ms = 0.0
+        self.features: ImageFeatures | None = None
         self._thread = threading.Thread(target=self._run, name='segmenter', daemon=True)
         self._thread.start()
 
@@ -71,7 +74,7 @@ class MaskJob:
 
     def _segment(self) -> None:
         started = time.perf_counter()
-        features = self._segmenter.encode(self._image)
+        self.features = features = self._segmenter.encode(self._image)
         self.busy_ms += (time.perf_counter() - started) * 1e3
         while batch := self._next_batch():
             started = time.perf_counter()

@@ -27,9 +27,11 @@ from vr_ros.core.types import (
 )
 from vr_ros.models.card import ModelCard, load_card
 from vr_ros.models.qwen_vl import QwenVLReasoner, Reasoning
-from vr_ros.models.segmenter import Sam2Segmenter
+from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter
+from vr_ros.models.video_memory import VideoMemory
 from vr_ros.models.weights import resolve_weights
 from vr_ros.pipeline.masking import MaskJob
+from vr_ros.pipeline.tracking import CameraTracks, Tracks
 
 RELATIVE = Size(1000, 1000)
 
@@ -53,6 +55,11 @@ class Perceiver:
     ) -> None:
         self.card, self._reasoner, self._segmenter = card, reasoner, segmenter
         self.model_id = card.name
+        self._memory = None
+        if segmenter is not None and segmenter.has_memory:
+            self._memory = VideoMemory(segmenter)
+        self._tracks: dict[str, CameraTracks] = {}
+        self._features: ImageFeatures | None = None
 
     @classmethod
     def from_card(cls, card: ModelCard | str, device: str = 'auto') -> Perceiver:
@@ -69,7 +76,7 @@ class Perceiver:
 
     def close(self) -> None:
         """Let go of the models and of the device memory they hold."""
-        del self._reasoner, self._segmenter
+        del self._reasoner, self._segmenter, self._memory, self._tracks
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -98,7 +105,49 @@ class Perceiver:
         question = validate_instruction(text)
         task = route(question).task if task is Task.AUTO else task
         run = _Run(self, image, task, want_masks, on_event or (lambda event: None))
-        return run.answer(question, should_stop or (lambda: False))
+        perception = run.answer(question, should_stop or (lambda: False))
+        self._features = run.features
+        return perception
+
+    @property
+    def can_track(self) -> bool:
+        """Whether the segmenter's checkpoint has a video memory."""
+        return self._memory is not None
+
+    def watch(self, camera: str) -> None:
+        """Remember the frames of a camera from now on: the next answer is to be followed.
+
+        :raises PerceptionError: MODEL_UNAVAILABLE, there is no video memory.
+        """
+        if self._segmenter is None or self._memory is None:
+            raise PerceptionError(Status.MODEL_UNAVAILABLE, 'this model cannot follow objects')
+        if camera not in self._tracks:
+            self._tracks[camera] = CameraTracks(self._segmenter, self._memory)
+        self._tracks[camera].watch()
+
+    def follow(
+        self, camera: str, seed_id: int, detections: Sequence[Detection] | None
+    ) -> None:
+        """Follow objects of the answer given last on the frames that track() gets.
+
+        :param camera: one that was watched while the answer was made.
+        :param seed_id: by which track() names the answer.
+        :param detections: of that answer, see CameraTracks.follow.
+        """
+        self._tracks[camera].follow(seed_id, self._features, detections)
+        self._features = None
+
+    def track(self, camera: str, image: np.ndarray) -> Tracks | None:
+        """Find what is followed on a camera's next frame; may be called while perceive() runs.
+
+        :return: None while nothing is followed.
+        """
+        tracks = self._tracks.get(camera)
+        return None if tracks is None else tracks.step(image)
+
+    def forget(self, camera: str) -> None:
+        """Follow nothing on a camera any more."""
+        self._tracks.pop(camera, None)
 
 
 class _Run:
@@ -146,6 +195,11 @@ class _Run:
             masked = self._masks.finish()
             self._detections = [masked.get(d.index, d) for d in self._detections]
         return self._perception(parsed, reasoning, (time.perf_counter() - started) * 1e3)
+
+    @property
+    def features(self) -> ImageFeatures | None:
+        """What the segmenter saw of the frame; None without masks."""
+        return self._masks.features if self._masks else None
 
     def _emit(self, event: Event) -> None:
         with self._sink_lock:

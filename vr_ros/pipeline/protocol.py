@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from vr_ros.core.types import Detection, Perception, Status, Task
+from vr_ros.core.types import Detection, Perception, PositionStatus, Status, Task
 from vr_ros.pipeline.codec import PayloadReader, codec_of
 from vr_ros.pipeline.frame_ring import SlotRef
 from vr_ros.pipeline.wire import Channel, Packet, ProtocolError
 
 __all__ = [
-    'AttachRing', 'Cancel', 'DetachRing', 'FrameKind', 'FromWorker', 'Heartbeat', 'Load',
-    'LoadFailed', 'Loading', 'Masks', 'Message', 'Objects', 'Perceive', 'ProtocolError', 'Ready',
-    'Received', 'Result', 'Shutdown', 'SlotRef', 'Started', 'Text', 'ToWorker', 'from_packet',
-    'receive', 'send', 'to_packet',
+    'AttachRing', 'Cancel', 'DetachRing', 'Forget', 'FrameKind', 'FrameRef', 'FromWorker',
+    'Heartbeat', 'Load', 'LoadFailed', 'Loading', 'Masks', 'Message', 'Objects', 'Perceive',
+    'ProtocolError', 'Ready', 'Received', 'Result', 'Shutdown', 'SlotRef', 'Started', 'Text',
+    'ToWorker', 'Track', 'Tracked', 'from_packet', 'receive', 'send', 'to_packet',
 ]
 
 
@@ -24,6 +24,28 @@ class FrameKind(str, Enum):
 
     IMAGE = 'image'
     COMPRESSED = 'compressed'
+
+
+@dataclass(frozen=True)
+class FrameRef:
+    """A camera's image in a ring, with the depth image and the camera_info that belong to it.
+
+    :param slot: where image, depth and camera_info lie, one after the other, each in CDR.
+    :param depth_bytes, info_bytes: lengths of the latter two; 0: there is none.
+    :param locate: OK: give detections their positions; else the status they all get.
+    """
+
+    ring_id: int
+    slot: SlotRef
+    kind: FrameKind
+    depth_bytes: int = 0
+    info_bytes: int = 0
+    depth_kind: FrameKind = FrameKind.IMAGE
+    locate: PositionStatus = PositionStatus.NONE
+
+    @property
+    def image_bytes(self) -> int:
+        return self.slot.length - self.depth_bytes - self.info_bytes
 
 
 @dataclass(frozen=True)
@@ -50,15 +72,19 @@ class DetachRing:
 
 @dataclass(frozen=True)
 class Perceive:
-    """Answer an instruction on a frame, which stays in its slot until the Result has been read."""
+    """Answer an instruction on a frame, which stays in its slot until the Result has been read.
+
+    :param follow: camera on whose frames the objects are to be followed afterwards; '': none.
+    :param max_tracks: of the objects at most so many are followed.
+    """
 
     request_id: int
     text: str
     task: Task
-    ring_id: int
-    frame: SlotRef
-    kind: FrameKind
+    frame: FrameRef
     want_masks: bool
+    follow: str = ''
+    max_tracks: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,6 +92,22 @@ class Cancel:
     """Stop working on a request, begun or not. Its Result still comes."""
 
     request_id: int
+
+
+@dataclass(frozen=True)
+class Track:
+    """Find what is followed on a camera's next frame; it stays in its slot until the Tracked."""
+
+    request_id: int
+    camera: str
+    frame: FrameRef
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Follow nothing on a camera any more."""
+
+    camera: str
 
 
 @dataclass(frozen=True)
@@ -83,9 +125,13 @@ class Loading:
 
 @dataclass(frozen=True)
 class Ready:
-    """The models are loaded."""
+    """The models are loaded.
+
+    :param can_track: whether objects can be followed from frame to frame.
+    """
 
     model_id: str
+    can_track: bool = False
     info: dict[str, Any] = field(default_factory=dict)
 
 
@@ -138,6 +184,21 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Tracked:
+    """The end of a Track: exactly one.
+
+    :param seed_id: of the Perceive whose objects these are; -1: nothing is followed.
+    :param detections: with the indices of that answer; without a mask while they are hidden.
+    :param busy_ms: how long it took, decoding included.
+    """
+
+    request_id: int
+    seed_id: int = -1
+    detections: tuple[Detection, ...] = ()
+    busy_ms: float = 0.0
+
+
+@dataclass(frozen=True)
 class Heartbeat:
     """The program is alive; once a second, also while it loads or computes.
 
@@ -152,14 +213,15 @@ class Heartbeat:
     busy_request_id: int | None = None
 
 
-ToWorker = Load | AttachRing | DetachRing | Perceive | Cancel | Shutdown
-FromWorker = (Loading | Ready | LoadFailed | Started | Text | Objects | Masks | Result | Heartbeat)
+ToWorker = Load | AttachRing | DetachRing | Perceive | Cancel | Track | Forget | Shutdown
+FromWorker = (Loading | Ready | LoadFailed | Started | Text | Objects | Masks | Result | Tracked
+              | Heartbeat)
 Message = ToWorker | FromWorker
 
 _TYPES: dict[str, type[Any]] = {
     kind.__name__: kind
-    for kind in (Load, AttachRing, DetachRing, Perceive, Cancel, Shutdown, Loading, Ready,
-                 LoadFailed, Started, Text, Objects, Masks, Result, Heartbeat)
+    for kind in (Load, AttachRing, DetachRing, Perceive, Cancel, Track, Forget, Shutdown, Loading,
+                 Ready, LoadFailed, Started, Text, Objects, Masks, Result, Tracked, Heartbeat)
 }
 
 

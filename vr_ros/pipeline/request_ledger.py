@@ -79,7 +79,7 @@ class RequestLedger:
         self._progress_at = now
         if isinstance(message, protocol.Started):
             self._running = request_id
-        elif isinstance(message, protocol.Result):
+        elif isinstance(message, protocol.Result | protocol.Tracked):
             del self._requests[request_id]
             if self._running == request_id:
                 self._running = None

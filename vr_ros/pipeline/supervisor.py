@@ -7,15 +7,17 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from vr_ros.core.types import Perception, PerceptionError, Status, Task
 from vr_ros.pipeline import protocol
-from vr_ros.pipeline.protocol import FrameKind, FromWorker
+from vr_ros.pipeline.frame_sender import FrameData
+from vr_ros.pipeline.protocol import FromWorker
 from vr_ros.pipeline.request_ledger import RequestLedger
-from vr_ros.pipeline.worker_client import ClientEvent, Died, WorkerClient, WorkerState
+from vr_ros.pipeline.worker_client import ClientEvent, Died, WorkerClient
 from vr_ros.pipeline.worker_process import WorkerOptions
+from vr_ros.pipeline.worker_state import SupervisionPolicy, WorkerHealth, WorkerState
 
 _log = logging.getLogger('vr_ros.supervisor')
 
@@ -26,42 +28,6 @@ _REFUSALS = {
     WorkerState.FAILED: Status.MODEL_UNAVAILABLE,
     WorkerState.CLOSED: Status.NOT_ACTIVE,
 }
-
-
-@dataclass(frozen=True)
-class SupervisionPolicy:
-    """When a worker is replaced, and how soon.
-
-    :param restart_delay_s: before the first restart; doubles until an instruction was answered.
-    :param inference_timeout_s: longest time without any event while a request is open; 0: no limit.
-    :param cancel_grace_s: longest time that a cancelled request may go on computing.
-    :param load_timeout_s: longest time without progress while loading; 0: no limit.
-    :param load_attempts: deaths in a row before Ready after which loading has failed.
-    """
-
-    restart_delay_s: float = 0.5
-    restart_delay_max_s: float = 30.0
-    inference_timeout_s: float = 30.0
-    cancel_grace_s: float = 2.0
-    load_timeout_s: float = 0.0
-    load_attempts: int = 5
-
-
-@dataclass(frozen=True)
-class WorkerHealth:
-    """A snapshot for diagnostics.
-
-    :param message: the loading stage, or why it failed or restarts.
-    :param heartbeat_at: time.monotonic() of the last heartbeat, NaN before the first.
-    """
-
-    state: WorkerState = WorkerState.STARTING
-    message: str = ''
-    model_id: str = ''
-    pid: int | None = None
-    restarts: int = 0
-    heartbeat: protocol.Heartbeat | None = None
-    heartbeat_at: float = math.nan
 
 
 class WorkerSupervisor:
@@ -90,7 +56,9 @@ class WorkerSupervisor:
         self._closed = self._stopped = False
         self._health = WorkerHealth()
         self._client: WorkerClient | None = None
-        self._ledger = RequestLedger(policy.inference_timeout_s, policy.cancel_grace_s)
+        # Two: that frames are tracked is no sign of life of an answer, nor the other way round.
+        self._answers, self._tracks = (
+            RequestLedger(policy.inference_timeout_s, policy.cancel_grace_s) for _ in range(2))
         self._killed = self._replacing = False
         self._restart_at = self._load_deadline = math.inf
         self._deaths = self._load_deaths = 0
@@ -105,24 +73,42 @@ class WorkerSupervisor:
     def health(self) -> WorkerHealth:
         return self._health
 
-    def perceive(self, request_id: int, text: str, frame: bytes | bytearray | memoryview, *,
-                 kind: FrameKind = FrameKind.IMAGE, task: Task = Task.AUTO,
-                 want_masks: bool = True) -> None:
+    def perceive(self, request_id: int, text: str, frame: FrameData, *, task: Task = Task.AUTO,
+                 want_masks: bool = True, follow: str = '', max_tracks: int = 0) -> None:
         """Have an instruction answered on a frame. Its events and one Result go to on_event.
 
         :param request_id: chosen by the caller, never used twice.
-        :param frame: sensor_msgs/Image or CompressedImage in CDR; not copied before it is sent, so
-            leave it unchanged.
+        :param frame: not copied before it is sent, so leave it unchanged.
+        :param follow, max_tracks: see protocol.Perceive.
         :raises ValueError: the id is in use.
         :raises PerceptionError: NOT_ACTIVE, close() was called; no Result follows.
         """
+        self._accept(request_id, lambda: self._pass_on(
+            self._answers, request_id, task, lambda client: client.perceive(
+                request_id, text, frame, task=task, want_masks=want_masks, follow=follow,
+                max_tracks=max_tracks)))
+
+    def track(self, request_id: int, camera: str, frame: FrameData) -> None:
+        """Find what is followed on a camera's next frame. One Tracked goes to on_event.
+
+        :raises ValueError, PerceptionError: as perceive().
+        """
+        self._accept(request_id, lambda: self._pass_on(
+            self._tracks, request_id, Task.AUTO,
+            lambda client: client.track(request_id, camera, frame)))
+
+    def forget(self, camera: str) -> None:
+        """Follow nothing on a camera any more."""
+        self._inbox.put(lambda: self._client.forget(camera) if self._client else None)
+
+    def _accept(self, request_id: int, act: Callable[[], None]) -> None:
         with self._gate:
             if self._closed:
                 raise PerceptionError(Status.NOT_ACTIVE, 'the worker was shut down')
             if request_id in self._accepted:
                 raise ValueError(f'request {request_id} is open already')
             self._accepted.add(request_id)
-            self._inbox.put(lambda: self._perceive(request_id, text, frame, kind, task, want_masks))
+            self._inbox.put(act)
 
     def cancel(self, request_id: int) -> None:
         """Answer a request with CANCELLED now, and have the worker stop computing it."""
@@ -148,7 +134,8 @@ class WorkerSupervisor:
     def _run(self) -> None:
         while not self._stopped:
             due = min(self._restart_at, self._load_deadline,
-                      math.inf if self._killed else self._ledger.deadline())
+                      math.inf if self._killed else self._answers.deadline(),
+                      math.inf if self._killed else self._tracks.deadline())
             timeout = None if due == math.inf else max(0.0, due - time.monotonic())
             try:
                 self._inbox.get(timeout=timeout)()
@@ -162,7 +149,7 @@ class WorkerSupervisor:
         client = self._client
         if client is None or self._killed:
             return
-        overdue = self._ledger.overdue(now)
+        overdue = self._answers.overdue(now) or self._tracks.overdue(now)
         if overdue is not None:
             _log.error('request %d: %s', overdue.request_id, overdue.message)
             self._killed = True
@@ -195,9 +182,13 @@ class WorkerSupervisor:
             self._follow(event)
         if isinstance(event, protocol.Result) and not event.perception.status.is_error:
             self._deaths = 0
-        if self._ledger.observe(event, time.monotonic()):
+        now, ended = time.monotonic(), isinstance(event, protocol.Result | protocol.Tracked)
+        ledger = self._answers
+        if ended and event.request_id in self._tracks:
+            ledger = self._tracks
+        if ledger.observe(event, now):
             self._emit(event)
-        if isinstance(event, protocol.Result):
+        if ended:
             self._release(event.request_id)
 
     def _follow(self, event: FromWorker) -> None:
@@ -207,7 +198,8 @@ class WorkerSupervisor:
             self._extend_load_deadline()
         elif isinstance(event, protocol.Ready):
             self._load_deaths, self._load_deadline = 0, math.inf
-            self._set_health(state=WorkerState.READY, message='', model_id=event.model_id)
+            self._set_health(state=WorkerState.READY, message='', model_id=event.model_id,
+                             can_track=event.can_track)
         elif isinstance(event, protocol.LoadFailed):
             self._fail(event.message)
         elif isinstance(event, protocol.Heartbeat):
@@ -237,22 +229,24 @@ class WorkerSupervisor:
         self._set_health(state=WorkerState.RESTARTING, model_id='', message=event.message,
                          restarts=self._health.restarts + 1)
 
-    def _perceive(self, request_id: int, text: str, frame: bytes | bytearray | memoryview,
-                  kind: FrameKind, task: Task, want_masks: bool) -> None:
+    def _pass_on(self, ledger: RequestLedger, request_id: int, task: Task,
+                 send: Callable[[WorkerClient], None]) -> None:
         try:
             state = self._health.state
             if self._client is None or state is not WorkerState.READY:
                 raise PerceptionError(_REFUSALS.get(state, Status.WORKER_RESTARTING),
                                       self._health.message or state.value)
-            self._client.perceive(request_id, text, frame, kind=kind, task=task,
-                                  want_masks=want_masks)
-            self._ledger.open(request_id, task, time.monotonic())
+            send(self._client)
+            ledger.open(request_id, task, time.monotonic())
         except PerceptionError as error:
-            self._answer(request_id, task, error.status, error.message)
+            if ledger is self._tracks:
+                self._emit(protocol.Tracked(request_id))
+            else:
+                self._answer(request_id, task, error.status, error.message)
             self._release(request_id)
 
     def _cancel(self, request_id: int) -> None:
-        task = self._ledger.cancel(request_id, time.monotonic())
+        task = self._answers.cancel(request_id, time.monotonic())
         if task is None:
             return
         assert self._client is not None, 'requests do not outlive their client'

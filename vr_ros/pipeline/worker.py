@@ -20,14 +20,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from vr_ros.core.events import Event, MasksEvent, ObjectsEvent, TextEvent
 from vr_ros.core.types import Perception, PerceptionError, Status
 from vr_ros.pipeline import protocol
 from vr_ros.pipeline.backend import DEFAULT_BACKEND, make_backend
-from vr_ros.pipeline.frame_ring import FrameRing
-from vr_ros.pipeline.protocol import FrameKind, ProtocolError
+from vr_ros.pipeline.protocol import ProtocolError
 from vr_ros.pipeline.wire import Channel
 from vr_ros.pipeline.worker_errors import (
     BackendError,
@@ -38,11 +35,10 @@ from vr_ros.pipeline.worker_errors import (
     release_memory,
     status_of,
 )
+from vr_ros.pipeline.worker_frames import DECODE, Rings
 from vr_ros.pipeline.worker_health import heartbeat
 from vr_ros.pipeline.worker_jobs import Job, Jobs
-
-# Not imported with this module: it needs OpenCV, and the node is to hear of loading at once.
-DECODE = 'vr_ros.pipeline.decode'
+from vr_ros.pipeline.worker_tracking import TrackThread, follow_answer
 
 EXIT_OK = 0
 EXIT_USAGE = 2
@@ -59,7 +55,7 @@ class Worker:
     """One back-end behind one channel.
 
     The reader thread receives, so that a cancellation counts at once; the thread that calls run()
-    computes; a third one sends a heartbeat.
+    answers; another one tracks; and one sends a heartbeat.
     """
 
     def __init__(self, channel: Channel, backend_spec: str, heartbeat_s: float = 1.0) -> None:
@@ -68,7 +64,8 @@ class Worker:
         self._heartbeat_s = heartbeat_s
         self._backend: Any = None
         self._jobs = Jobs()
-        self._rings: dict[int, FrameRing] = {}
+        self._rings = Rings()
+        self._tracker: TrackThread | None = None
         self._work: queue.SimpleQueue[protocol.Load | Job | None] = queue.SimpleQueue()
 
     def run(self) -> int:
@@ -97,7 +94,7 @@ class Worker:
     def _on_message(self, received: protocol.Received) -> None:
         message = received.message
         if isinstance(message, protocol.Perceive):
-            job = Job(message, self._rings.get(message.ring_id))
+            job = Job(message, self._rings.open(message.frame))
             self._jobs.add(job)
             self._work.put(job)
         elif isinstance(message, protocol.Cancel):
@@ -105,9 +102,14 @@ class Worker:
             if waiting is not None:
                 self._send_cancelled(waiting)
         elif isinstance(message, protocol.AttachRing) and received.descriptor is not None:
-            self._rings[message.ring_id] = FrameRing.attach(received.descriptor)
+            self._rings.attach(message.ring_id, received.descriptor)
         elif isinstance(message, protocol.DetachRing):
-            self._rings.pop(message.ring_id, None)
+            self._rings.detach(message.ring_id)
+        elif isinstance(message, protocol.Track):
+            self._track(message)
+        elif isinstance(message, protocol.Forget):
+            if self._tracker is not None:
+                self._backend.forget(message.camera)
         elif isinstance(message, protocol.Load):
             self._work.put(message)
         elif isinstance(message, protocol.Shutdown):
@@ -116,6 +118,12 @@ class Worker:
             self._work.put(None)
         else:
             raise ProtocolError(f'{type(message).__name__} is not for the worker')
+
+    def _track(self, message: protocol.Track) -> None:
+        if self._tracker is None:
+            self._send(protocol.Tracked(message.request_id))
+        else:
+            self._tracker.put(message, self._rings.open(message.frame))
 
     def _beat(self) -> None:
         pause = threading.Event()
@@ -141,7 +149,12 @@ class Worker:
             factory = make_backend(self._backend_spec)
             self._send(protocol.Loading(f'loading {message.card}', float('nan')))
             self._backend = factory(message.card, **message.options)
-            self._send(protocol.Ready(str(self._backend.model_id), {'pid': os.getpid()}))
+            can_track = bool(getattr(self._backend, 'can_track', False))
+            if can_track:
+                self._tracker = TrackThread(
+                    self._backend, self._send, lambda: os._exit(EXIT_DEVICE_LOST))
+            self._send(protocol.Ready(
+                str(self._backend.model_id), can_track, {'pid': os.getpid()}))
         except Exception as error:
             _log.error('cannot load %s: %s', message.card, one_line(error),
                        exc_info=not isinstance(error, PerceptionError))
@@ -158,12 +171,16 @@ class Worker:
         if not self._jobs.start(job):
             return EXIT_OK
         self._send(protocol.Started(request_id))
-        exit_status, out_of_memory = EXIT_OK, False
+        exit_status, out_of_memory, found = EXIT_OK, False, None
+        is_followed = self._tracker is not None and job.request.follow != ''
         try:
+            if is_followed:
+                self._backend.watch(job.request.follow)
             perception = self._perceive(job)
             if job.cancelled.is_set() and perception.status is not Status.CANCELLED:
                 perception = self._ended(job, Status.CANCELLED, 'cancelled')
             self._send(protocol.Result(request_id, perception))
+            found = None if perception.status.is_error else perception.detections
         except Exception as error:
             out_of_memory = is_out_of_memory(error)
             if is_device_lost(error):
@@ -172,6 +189,8 @@ class Worker:
         if out_of_memory:
             release_memory()
         self._jobs.finish()
+        if is_followed:
+            follow_answer(self._backend, job.request, found)
         return exit_status
 
     def _perceive(self, job: Job) -> Perception:
@@ -179,7 +198,7 @@ class Worker:
         if self._backend is None:
             raise PerceptionError(Status.MODEL_UNAVAILABLE, 'no model was loaded')
         perception = self._backend.perceive(
-            decode_frame(job), request.text, request.task, want_masks=request.want_masks,
+            job.frame.image(), request.text, request.task, want_masks=request.want_masks,
             on_event=lambda event: self._on_event(request.request_id, event),
             should_stop=job.cancelled.is_set)
         if not isinstance(perception, Perception):
@@ -210,31 +229,6 @@ class Worker:
     def _ended(self, job: Job, status: Status, message: str) -> Perception:
         model_id = '' if self._backend is None else str(self._backend.model_id)
         return Perception(status, job.request.task, status_message=message, model_id=model_id)
-
-
-def decode_frame(job: Job) -> np.ndarray:
-    """Decode the frame of a job.
-
-    :return: (H, W, 3) uint8 RGB, in memory of its own.
-    :raises PerceptionError: the frame cannot be decoded, or its slot was used again meanwhile.
-    """
-    decoders = importlib.import_module(DECODE)
-    overwritten = PerceptionError(
-        Status.STALE_IMAGE, 'newer frames took the place of the frame before it was read')
-    view = None if job.ring is None else job.ring.view(job.request.frame)
-    if job.ring is None or view is None:
-        raise overwritten
-    decode = (decoders.decode_image if job.request.kind is FrameKind.IMAGE
-              else decoders.decode_compressed)
-    try:
-        image: np.ndarray = decode(view)
-    except PerceptionError:
-        if not job.ring.still_valid(job.request.frame):
-            raise overwritten from None
-        raise
-    if not job.ring.still_valid(job.request.frame):
-        raise overwritten
-    return image
 
 
 def end_with_parent(sock: socket.socket) -> None:

@@ -8,33 +8,23 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from vr_ros.core.types import Perception, PerceptionError, Status, Task
 from vr_ros.pipeline import protocol
-from vr_ros.pipeline.frame_sender import FrameSender
-from vr_ros.pipeline.protocol import FrameKind, FromWorker, Perceive, ProtocolError, ToWorker
+from vr_ros.pipeline.frame_sender import FrameData, FrameSender
+from vr_ros.pipeline.protocol import FromWorker, Perceive, ProtocolError, ToWorker, Track, Tracked
 from vr_ros.pipeline.wire import Channel
 from vr_ros.pipeline.worker_process import WorkerOptions, WorkerProcess, describe_exit
+from vr_ros.pipeline.worker_state import WorkerState
 
-RING_SLOTS = 4
+MAX_OPEN_ANSWERS = 4
+# Answers, and one frame that is tracked on each of some cameras.
+RING_SLOTS = MAX_OPEN_ANSWERS + 8
 _POLL_MS = 500
 _EXIT_GRACE_S = 1.0
 
 _log = logging.getLogger('vr_ros.worker_client')
-
-
-class WorkerState(Enum):
-    """What the worker is doing. A client ends DEAD or FAILED; the last two are the supervisor's."""
-
-    STARTING = 'starting'
-    LOADING = 'loading'
-    READY = 'ready'
-    FAILED = 'failed'
-    DEAD = 'dead'
-    RESTARTING = 'restarting'
-    CLOSED = 'closed'
 
 
 @dataclass(frozen=True)
@@ -70,7 +60,7 @@ class WorkerClient:
         self._on_event = on_event
         self._lock = threading.Lock()
         self._state = WorkerState.STARTING
-        self._open: dict[int, Perceive] = {}
+        self._open: dict[int, Perceive | Track] = {}
         self._blame: dict[int, tuple[Status, str]] = {}
         self._lost: tuple[Status, str] = (Status.WORKER_RESTARTING, '')
         self._closing = False
@@ -99,30 +89,50 @@ class WorkerClient:
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
 
-    def perceive(self, request_id: int, text: str, frame: bytes | bytearray | memoryview, *,
-                 kind: FrameKind = FrameKind.IMAGE, task: Task = Task.AUTO,
-                 want_masks: bool = True) -> None:
+    def perceive(self, request_id: int, text: str, frame: FrameData, *, task: Task = Task.AUTO,
+                 want_masks: bool = True, follow: str = '', max_tracks: int = 0) -> None:
         """Have an instruction answered on a frame; its events and its Result go to on_event.
 
         :param request_id: not in use by an open request.
-        :param frame: sensor_msgs/Image or CompressedImage in CDR; copied before this returns.
+        :param frame: copied before this returns.
+        :param follow, max_tracks: see protocol.Perceive.
         :raises PerceptionError: not accepted, and no Result follows: MODEL_LOADING,
             WORKER_RESTARTING, MODEL_UNAVAILABLE, QUEUE_FULL, IMAGE_TOO_LARGE, BAD_INSTRUCTION.
         :raises ValueError: the id is in use.
         """
         with self._lock:
-            if request_id in self._open:
-                raise ValueError(f'request {request_id} is open already')
-            self._check_ready()
-            ring_id, ref = self._frames.put(frame, busy=[
-                (request.ring_id, request.frame.slot) for request in self._open.values()])
-            request = Perceive(request_id, text, task, ring_id, ref, kind, want_masks)
-            self._open[request_id] = request
-            try:
-                self._send(request)
-            except ProtocolError as error:
-                del self._open[request_id]
-                raise PerceptionError(Status.BAD_INSTRUCTION, str(error)) from error
+            self._check_ready(request_id)
+            answers = sum(isinstance(request, Perceive) for request in self._open.values())
+            if answers >= MAX_OPEN_ANSWERS:
+                raise PerceptionError(Status.QUEUE_FULL, f'{answers} requests are open already')
+            self._submit(frame, request_id, lambda ref: Perceive(
+                request_id, text, task, ref, want_masks, follow, max_tracks))
+
+    def track(self, request_id: int, camera: str, frame: FrameData) -> None:
+        """Find what is followed on a camera's next frame; its Tracked goes to on_event.
+
+        :raises PerceptionError: as perceive(); no Tracked follows.
+        :raises ValueError: the id is in use.
+        """
+        with self._lock:
+            self._check_ready(request_id)
+            self._submit(frame, request_id, lambda ref: Track(request_id, camera, ref))
+
+    def forget(self, camera: str) -> None:
+        """Follow nothing on a camera any more."""
+        with self._lock:
+            self._send(protocol.Forget(camera))
+
+    def _submit(self, frame: FrameData, request_id: int,
+                make: Callable[[protocol.FrameRef], Perceive | Track]) -> None:
+        ref = self._frames.put(frame, busy=[
+            (request.frame.ring_id, request.frame.slot.slot) for request in self._open.values()])
+        request = self._open[request_id] = make(ref)
+        try:
+            self._send(request)
+        except ProtocolError as error:
+            del self._open[request_id]
+            raise PerceptionError(Status.BAD_INSTRUCTION, str(error)) from error
 
     def cancel(self, request_id: int) -> None:
         """Ask the worker to stop a request. Its Result still comes; unknown ids are ignored."""
@@ -219,7 +229,7 @@ class WorkerClient:
                 self._state = WorkerState.READY
             elif isinstance(message, protocol.LoadFailed):
                 self._state = WorkerState.FAILED
-            elif isinstance(message, protocol.Result):
+            elif isinstance(message, protocol.Result | Tracked):
                 del self._open[message.request_id]
         self._emit(message)
 
@@ -239,7 +249,9 @@ class WorkerClient:
             self._emit(self._loss(request, message))
         self._emit(Died(status, message, spoke, expected))
 
-    def _loss(self, request: Perceive, message: str) -> protocol.Result:
+    def _loss(self, request: Perceive | Track, message: str) -> protocol.Result | Tracked:
+        if isinstance(request, Track):
+            return Tracked(request.request_id)
         status, reason = self._blame.get(request.request_id, self._lost)
         return protocol.Result(
             request.request_id,
@@ -251,15 +263,15 @@ class WorkerClient:
         except Exception:
             _log.exception('a callback failed on %s', type(event).__name__)
 
-    def _check_ready(self) -> None:
+    def _check_ready(self, request_id: int) -> None:
+        if request_id in self._open:
+            raise ValueError(f'request {request_id} is open already')
         if self._state in (WorkerState.STARTING, WorkerState.LOADING):
             raise PerceptionError(Status.MODEL_LOADING, 'the model is being loaded')
         if self._state is WorkerState.FAILED:
             raise PerceptionError(Status.MODEL_UNAVAILABLE, 'the model could not be loaded')
         if self._state is WorkerState.DEAD or self._closing:
             raise PerceptionError(Status.WORKER_RESTARTING, 'the worker has ended')
-        if len(self._open) >= RING_SLOTS:
-            raise PerceptionError(Status.QUEUE_FULL, f'{RING_SLOTS} requests are open already')
 
     def _send(self, message: ToWorker, descriptor: int | None = None) -> None:
         if self._channel is None:

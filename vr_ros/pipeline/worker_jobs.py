@@ -4,16 +4,16 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from vr_ros.pipeline.frame_ring import FrameRing
 from vr_ros.pipeline.protocol import Perceive
+from vr_ros.pipeline.worker_frames import RingFrame
 
 
 @dataclass
 class Job:
-    """One request. The ring is held here, so it outlives its DetachRing while the job needs it."""
+    """One request and its frame, of which it took hold when it came."""
 
     request: Perceive
-    ring: FrameRing | None
+    frame: RingFrame
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 

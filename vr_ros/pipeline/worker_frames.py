@@ -1,0 +1,70 @@
+"""What the worker makes of a frame in the ring: pictures, and where in space objects are."""
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+
+from vr_ros.core.types import PerceptionError, Status
+from vr_ros.pipeline.frame_ring import FrameRing
+from vr_ros.pipeline.protocol import FrameKind, FrameRef
+
+# Not imported with this module: it needs OpenCV, and the node is to hear of loading at once.
+DECODE = 'vr_ros.pipeline.decode'
+
+
+class Rings:
+    """The rings through which frames come, by number."""
+
+    def __init__(self) -> None:
+        self._rings: dict[int, FrameRing] = {}
+
+    def attach(self, ring_id: int, descriptor: int) -> None:
+        self._rings[ring_id] = FrameRing.attach(descriptor)
+
+    def detach(self, ring_id: int) -> None:
+        self._rings.pop(ring_id, None)
+
+    def open(self, ref: FrameRef) -> RingFrame:
+        """Take hold of a frame: it can be read even when its ring was detached since."""
+        return RingFrame(self._rings.get(ref.ring_id), ref)
+
+
+class RingFrame:
+    """One frame, read in place."""
+
+    def __init__(self, ring: FrameRing | None, ref: FrameRef) -> None:
+        self._ring, self._ref = ring, ref
+
+    def image(self) -> np.ndarray:
+        """Decode the image.
+
+        :return: (H, W, 3) uint8 RGB, in memory of its own.
+        :raises PerceptionError: it cannot be decoded, or its slot was used again meanwhile.
+        """
+        decoders = importlib.import_module(DECODE)
+        decode = (decoders.decode_image if self._ref.kind is FrameKind.IMAGE
+                  else decoders.decode_compressed)
+        view = self._view()[:self._ref.image_bytes]
+        try:
+            image: np.ndarray = decode(view)
+        except PerceptionError:
+            self._check()
+            raise
+        self._check()
+        return image
+
+    def _view(self) -> memoryview:
+        view = None if self._ring is None else self._ring.view(self._ref.slot)
+        if view is None:
+            raise _overwritten()
+        return view
+
+    def _check(self) -> None:
+        if self._ring is None or not self._ring.still_valid(self._ref.slot):
+            raise _overwritten()
+
+
+def _overwritten() -> PerceptionError:
+    return PerceptionError(
+        Status.STALE_IMAGE, 'newer frames took the place of the frame before it was read')

@@ -1,0 +1,73 @@
+"""The worker's second thread: follows objects on frames as they come, while the first reasons."""
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from vr_ros.core.types import PerceptionError
+from vr_ros.pipeline.protocol import Perceive, Track, Tracked
+from vr_ros.pipeline.worker_errors import check_detections, is_device_lost
+from vr_ros.pipeline.worker_frames import RingFrame
+
+_log = logging.getLogger('vr_ros.worker')
+
+
+class TrackThread:
+    """Answers each Track with one Tracked.
+
+    :param backend: its watch(), follow(), track() and forget() are called; see Perceiver.
+    :param send: to the node.
+    :param lost: called when the device is lost; does not return.
+    """
+
+    def __init__(self, backend: Any, send: Callable[[Tracked], None],
+                 lost: Callable[[], None]) -> None:
+        self._backend, self._send, self._lost = backend, send, lost
+        self._work: queue.SimpleQueue[tuple[Track, RingFrame]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name='tracker', daemon=True).start()
+
+    def put(self, request: Track, frame: RingFrame) -> None:
+        """Have a frame looked at."""
+        self._work.put((request, frame))
+
+    def _run(self) -> None:
+        while True:
+            request, frame = self._work.get()
+            started = time.perf_counter()
+            tracked = Tracked(request.request_id)
+            try:
+                tracked = self._track(request, frame, started)
+            except PerceptionError as error:
+                _log.warning('a frame of %s is not tracked: %s', request.camera, error.message)
+            except Exception as error:
+                _log.exception('tracking on %s failed', request.camera)
+                if is_device_lost(error):
+                    self._lost()
+            self._send(tracked)
+
+    def _track(self, request: Track, frame: RingFrame, started: float) -> Tracked:
+        tracks = self._backend.track(request.camera, frame.image())
+        if tracks is None:
+            return Tracked(request.request_id)
+        check_detections(tracks.detections)
+        return Tracked(request.request_id, tracks.seed_id, tracks.detections,
+                       (time.perf_counter() - started) * 1e3)
+
+
+def follow_answer(backend: Any, request: Perceive, detections: Any) -> None:
+    """Follow the objects of an answer from now on.
+
+    What goes wrong here is no fault of the answer, which has been given.
+
+    :param detections: None when there was no answer: what was followed before goes on.
+    """
+    if detections is not None:
+        detections = detections[:request.max_tracks]
+    try:
+        backend.follow(request.follow, request.request_id, detections)
+    except Exception:
+        _log.exception('the objects of request %d are not followed', request.request_id)
