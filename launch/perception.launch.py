@@ -9,8 +9,9 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 # Parameters of the node that an argument of the same name sets. Without one the file decides.
-PARAMETERS = ('model', 'device', 'worker_python', 'image_topics', 'cameras', 'image_transport')
-LISTS = ('image_topics', 'cameras')
+PARAMETERS = ('model', 'device', 'worker_python', 'image_topics', 'cameras', 'image_transport',
+              'depth_topics')
+LISTS = ('image_topics', 'cameras', 'depth_topics')
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -33,6 +34,8 @@ def generate_launch_description() -> LaunchDescription:
                               description="a name, or a list: '[front, wrist]'"),
         DeclareLaunchArgument('image_transport', default_value='',
                               description='raw or compressed'),
+        DeclareLaunchArgument('depth_topics', default_value='',
+                              description='registered depth image of each camera, for positions'),
         OpaqueFunction(function=perception_node),
     ])
 

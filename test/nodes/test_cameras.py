@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from dispatching import image_cdr
 
-from vr_ros.core.types import PerceptionError, Size, Stamp, Status
+from vr_ros.core.types import PerceptionError, PositionStatus, Size, Stamp, Status
 from vr_ros.nodes.cameras import Camera, Frame, camera_name, make_cameras
 from vr_ros.nodes.parameter_spec import ParameterError
+from vr_ros.pipeline.frame_sender import FrameData
 from vr_ros.pipeline.protocol import FrameKind
 
 
@@ -85,3 +86,74 @@ def test_a_frame_of_rubbish_has_no_size_and_no_header() -> None:
     with pytest.raises(PerceptionError) as caught:
         frame.age_s(0)
     assert caught.value.status is Status.BAD_IMAGE
+
+
+def image(seconds: float) -> bytes:
+    return image_cdr(round(seconds * 1e9))
+
+
+@pytest.fixture
+def deep() -> Camera:
+    return Camera('front', 'front/image', FrameKind.IMAGE, 'front/depth', lambda: 0.02)
+
+
+def state(camera: Camera) -> tuple[int, PositionStatus, bytes]:
+    frame = camera.newest
+    assert frame is not None
+    return frame.number, frame.locate, frame.depth
+
+
+def test_an_image_goes_with_the_depth_of_its_time(deep: Camera) -> None:
+    deep.info = b'info'
+    deep.put(image(1.0), 0.0)
+    assert state(deep) == (1, PositionStatus.NO_DEPTH, b'')
+    first = image(1.01)
+    deep.put_depth(first)
+    assert state(deep) == (1, PositionStatus.OK, first)
+    # The next image waits for its depth; meanwhile the one before is the newest of use.
+    deep.put(image(1.1), 0.1)
+    assert state(deep) == (1, PositionStatus.OK, first)
+    second = image(1.1)
+    deep.put_depth(second)
+    assert state(deep) == (2, PositionStatus.OK, second)
+    assert deep.newest is not None and deep.newest.data() == FrameData(
+        image(1.1), FrameKind.IMAGE, second, b'info', FrameKind.IMAGE, PositionStatus.OK)
+
+
+def test_depth_may_come_before_the_image(deep: Camera) -> None:
+    for seconds in (1.0, 1.1, 1.2):
+        deep.put_depth(image(seconds))
+    deep.put(image(1.1), 0.0)
+    assert state(deep) == (1, PositionStatus.OK, image(1.1))
+
+
+def test_images_do_not_wait_for_depth_that_does_not_come(deep: Camera) -> None:
+    deep.put(image(1.0), 0.0)
+    deep.put_depth(image(1.0))
+    for number, seconds in enumerate((1.1, 1.2), 2):
+        deep.put(image(seconds), 0.0)
+        assert state(deep)[0] == 1, number
+    deep.put(image(1.3), 0.0)
+    assert state(deep) == (4, PositionStatus.OUT_OF_SYNC, b'')
+    deep.put_depth(image(1.33))               # too far from any
+    assert state(deep) == (4, PositionStatus.OUT_OF_SYNC, b'')
+    deep.put_depth(b'rubbish')
+    deep.put(b'rubbish', 0.0)
+    assert state(deep)[:2] == (5, PositionStatus.OUT_OF_SYNC)
+    deep.clear()
+    assert deep.newest is None
+
+
+def test_without_depth_nothing_is_located() -> None:
+    camera = Camera('front', 'front/image', FrameKind.IMAGE)
+    camera.put(image(1.0), 0.0)
+    assert state(camera) == (1, PositionStatus.NONE, b'')
+
+
+def test_each_camera_has_its_depth_or_none() -> None:
+    cameras = make_cameras(['a/image', 'b/image'], ['a', 'b'], 'raw',
+                           ['', 'b/depth/image/compressedDepth'])
+    assert [(c.depth_topic, c.depth_kind) for c in cameras.values()] == [
+        ('', FrameKind.IMAGE), ('b/depth/image/compressedDepth', FrameKind.COMPRESSED)]
+    with pytest.raises(ParameterError, match='depth_topics has 1 topics for 2'):
+        make_cameras(['a/image', 'b/image'], ['a', 'b'], 'raw', ['a/depth'])

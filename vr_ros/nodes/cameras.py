@@ -1,17 +1,21 @@
 """The newest frame of each camera, as it came; decoded by nobody until the worker needs one."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from vr_ros.core.cdr import CdrHeader, parse_compressed_image, parse_header, parse_image
-from vr_ros.core.types import PerceptionError, Size, Stamp, Status
+from vr_ros.core.types import PerceptionError, PositionStatus, Size, Stamp, Status
 from vr_ros.nodes.parameter_spec import ParameterError
 from vr_ros.pipeline.frame_sender import FrameData
 from vr_ros.pipeline.image_header import read_image_header
 from vr_ros.pipeline.protocol import FrameKind
 
+# An image waits for its depth for as long as two newer ones have not come either.
+RECENT_FRAMES, RECENT_DEPTHS = 3, 8
 _NO_SIZE = Size(0, 0)
 # Last parts of topic names that say what is published, not who publishes.
 _NOT_A_NAME = ('image', 'color', 'colour', 'rgb', 'compressed', 'rect')
@@ -24,6 +28,8 @@ class Frame:
     :param camera: its name; '' for a picture that came with a request.
     :param number: how many frames the camera had delivered, this one included.
     :param received_at: seconds of the steady clock.
+    :param depth, info: depth image of the same time, and camera_info, in CDR; b'' for none.
+    :param locate: OK: objects can be located; else why they cannot.
     """
 
     camera: str
@@ -31,6 +37,10 @@ class Frame:
     kind: FrameKind
     number: int
     received_at: float
+    depth: bytes = b''
+    info: bytes = b''
+    depth_kind: FrameKind = FrameKind.IMAGE
+    locate: PositionStatus = PositionStatus.NONE
 
     @cached_property
     def header(self) -> CdrHeader:
@@ -54,7 +64,8 @@ class Frame:
 
     def data(self) -> FrameData:
         """Return what of it goes to the worker."""
-        return FrameData(self.cdr, self.kind)
+        return FrameData(
+            self.cdr, self.kind, self.depth, self.info, self.depth_kind, self.locate)
 
     def check_size(self, max_pixels: int) -> None:
         """:raises PerceptionError: IMAGE_TOO_LARGE, it has more pixels than that."""
@@ -76,13 +87,25 @@ class Frame:
 class Camera:
     """A mailbox with one place: the newest frame wins.
 
+    With depth, the newest frame whose depth image is there as well: the two arrive one after the
+    other. When none of the last few has one, the newest goes without.
+
     :param topic: where its images come from.
+    :param depth_topic: where its depth images come from; '' for none.
+    :param depth_tolerance_s: returns how far apart the stamps of the two may be.
     """
 
-    def __init__(self, name: str, topic: str, kind: FrameKind) -> None:
-        self.name, self.topic, self.kind = name, topic, kind
+    def __init__(self, name: str, topic: str, kind: FrameKind, depth_topic: str = '',
+                 depth_tolerance_s: Callable[[], float] = lambda: 0.0) -> None:
+        self.name, self.topic, self.kind, self.depth_topic = name, topic, kind, depth_topic
+        self.depth_kind = (
+            FrameKind.COMPRESSED if depth_topic.endswith('/compressedDepth') else FrameKind.IMAGE)
+        self._tolerance_s = depth_tolerance_s
         self._received = 0
         self._newest: Frame | None = None
+        self._recent: deque[Frame] = deque(maxlen=RECENT_FRAMES)
+        self._depths: deque[tuple[int, bytes]] = deque(maxlen=RECENT_DEPTHS)
+        self.info = b''
 
     @property
     def received(self) -> int:
@@ -99,18 +122,64 @@ class Camera:
         :param now: seconds of the steady clock.
         """
         self._received += 1
-        self._newest = Frame(self.name, cdr, self.kind, self._received, now)
+        frame = Frame(self.name, cdr, self.kind, self._received, now, info=self.info)
+        if self.depth_topic:
+            self._recent.append(frame)
+            self._choose()
+        else:
+            self._newest = frame
+
+    def put_depth(self, cdr: bytes) -> None:
+        """Take a depth image; one that is no message is left out."""
+        try:
+            stamp_ns = parse_header(cdr).stamp.nanoseconds
+        except PerceptionError:
+            return
+        self._depths.append((stamp_ns, cdr))
+        if self._recent:
+            self._choose()
 
     def clear(self) -> None:
-        """Forget the newest frame; counting goes on."""
-        self._newest = None
+        """Forget what has come; counting goes on."""
+        self._newest, self.info = None, b''
+        self._recent.clear()
+        self._depths.clear()
+
+    def _choose(self) -> None:
+        status = PositionStatus.OUT_OF_SYNC if self._depths else PositionStatus.NO_DEPTH
+        chosen = replace(self._recent[-1], locate=status, info=self.info)
+        for frame in reversed(self._recent):
+            depth = self._depth_of(frame)
+            if depth is not None:
+                chosen = replace(frame, depth=depth, info=self.info, depth_kind=self.depth_kind,
+                                 locate=PositionStatus.OK)
+                break
+        # The same again is no news, and who looks at it holds on to it.
+        if self._newest is None or (chosen.number, chosen.locate) != (
+                self._newest.number, self._newest.locate):
+            self._newest = chosen
+
+    def _depth_of(self, frame: Frame) -> bytes | None:
+        try:
+            stamp_ns = frame.header.stamp.nanoseconds
+        except PerceptionError:
+            return None
+        apart_ns, depth = min(
+            ((abs(depth_ns - stamp_ns), depth) for depth_ns, depth in self._depths),
+            key=lambda pair: pair[0], default=(math.inf, b''))
+        return depth if apart_ns <= self._tolerance_s() * 1e9 else None
 
 
-def make_cameras(topics: Sequence[str], names: Sequence[str], transport: str) -> dict[str, Camera]:
+def make_cameras(
+    topics: Sequence[str], names: Sequence[str], transport: str, depth_topics: Sequence[str] = (),
+    depth_tolerance_s: Callable[[], float] = lambda: 0.0,
+) -> dict[str, Camera]:
     """Set up a mailbox per topic.
 
     :param names: in the order of the topics; none, or only empty ones: derived from the topics.
     :param transport: 'raw' or 'compressed'.
+    :param depth_topics: in the order of the topics, '' for a camera without; none: all without.
+    :param depth_tolerance_s: see Camera.
     :return: cameras by name.
     :raises ParameterError: topics and names that do not go together.
     """
@@ -125,9 +194,13 @@ def make_cameras(topics: Sequence[str], names: Sequence[str], transport: str) ->
     if doubled:
         raise ParameterError(f'two cameras are both {doubled}: give each a topic and a name of its '
                              'own with the parameters image_topics and cameras')
+    depths = list(depth_topics) if any(depth_topics) else [''] * len(topics)
+    if len(depths) != len(topics):
+        raise ParameterError(f'parameter depth_topics has {len(depths)} topics for {len(topics)} '
+                             "image_topics; '' is a camera without depth")
     kind = FrameKind.COMPRESSED if transport == 'compressed' else FrameKind.IMAGE
-    return {name: Camera(name, image_topic(topic, kind), kind)
-            for name, topic in zip(names, topics, strict=True)}
+    return {name: Camera(name, image_topic(topic, kind), kind, depth, depth_tolerance_s)
+            for name, topic, depth in zip(names, topics, depths, strict=True)}
 
 
 def camera_name(topic: str) -> str:

@@ -1,4 +1,4 @@
-"""Subscribes to the images of the cameras, undecoded, while the node is active."""
+"""Subscribes to images, depth and camera_info of the cameras, undecoded, while active."""
 from __future__ import annotations
 
 import time
@@ -25,7 +25,6 @@ class ImageInput:
     def __init__(self, node: Node, on_frame: Callable[[], None]) -> None:
         self._node, self._on_frame = node, on_frame
         self._subscriptions: list[Subscription] = []
-        self._infos: dict[str, bytes] = {}
 
     def start(self, cameras: Iterable[Camera]) -> None:
         """Subscribe."""
@@ -33,19 +32,20 @@ class ImageInput:
             kind = Image if camera.kind is FrameKind.IMAGE else CompressedImage
             self._subscribe(kind, camera.topic, self._image_taker(camera))
             self._subscribe(CameraInfo, info_topic(camera.topic), self._info_taker(camera))
+            if camera.depth_topic:
+                kind = Image if camera.depth_kind is FrameKind.IMAGE else CompressedImage
+                self._subscribe(kind, camera.depth_topic, self._depth_taker(camera))
 
     def stop(self) -> None:
         """End the subscriptions."""
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.pop())
-        self._infos.clear()
 
     def calibrated_size(self, camera: Camera) -> Size | None:
         """Return the image size that camera_info speaks of; None when there is none."""
-        serialized = self._infos.get(camera.name)
-        if serialized is None:
+        if not camera.info:
             return None
-        info = deserialize_message(serialized, CameraInfo)
+        info = deserialize_message(camera.info, CameraInfo)
         return Size(info.width, info.height)
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[bytes], None]) -> None:
@@ -61,9 +61,16 @@ class ImageInput:
 
     def _info_taker(self, camera: Camera) -> Callable[[bytes], None]:
         def take_info(serialized: bytes) -> None:
-            self._infos[camera.name] = serialized
+            camera.info = serialized
 
         return take_info
+
+    def _depth_taker(self, camera: Camera) -> Callable[[bytes], None]:
+        def take_depth(serialized: bytes) -> None:
+            camera.put_depth(serialized)
+            self._on_frame()
+
+        return take_depth
 
 
 def info_topic(image_topic: str) -> str:

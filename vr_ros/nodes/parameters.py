@@ -33,6 +33,12 @@ class PerceptionParameters:
     image_transport: str = parameter(
         'raw', 'compressed: CompressedImage (jpeg or png) on `/compressed` of the topic',
         choices=('raw', 'compressed'), applies=_CONFIGURE)
+    depth_topics: tuple[str, ...] = parameter(
+        ('',), "registered depth image of each camera, in the order of image_topics; `''`: none, "
+        'no positions; a topic `…/compressedDepth` is taken as such', applies=_CONFIGURE)
+    depth_tolerance: float = parameter(
+        0.02, 'how far apart the stamps of an image and of its depth image may be', unit='s',
+        low=0.0, high=10.0)
     max_image_age: float = parameter(
         2.0, 'older images are not looked at: the instruction waits for a fresh one; 0: no limit',
         unit='s', low=0.0, high=_DAY_S)

@@ -19,7 +19,6 @@ from vr_ros.nodes.convert import InstructionMsg, instruction_from_msg
 from vr_ros.nodes.diagnostics import CameraJudge, judge_instructions, judge_model, to_message
 from vr_ros.nodes.dispatch import Clocks, Dispatcher
 from vr_ros.nodes.image_input import ImageInput
-from vr_ros.nodes.overlay import OverlayPublisher
 from vr_ros.nodes.parameter_server import ParameterServer
 from vr_ros.nodes.parameter_spec import ParameterError
 from vr_ros.nodes.parameters import PerceptionParameters
@@ -28,6 +27,7 @@ from vr_ros.nodes.publishers import ResultPublishers
 from vr_ros.nodes.safely import safely
 from vr_ros.nodes.spin import run_node
 from vr_ros.nodes.updates import Update
+from vr_ros.nodes.views import Views
 from vr_ros.nodes.worker_bridge import WorkerBridge
 from vr_ros.pipeline.worker_state import WorkerHealth, WorkerState
 
@@ -51,7 +51,7 @@ class PerceptionNode(LifecycleNode):
         self._is_shut_down = False
         self._table = ParameterServer(
             self, PerceptionParameters, lambda: not self._cameras)
-        self._overlay = OverlayPublisher(self)
+        self._views = Views(self)
         self._outputs = ResultPublishers(self, lambda: self._table.values)
         self._dispatcher = Dispatcher(
             lambda: self._table.values,
@@ -110,7 +110,8 @@ class PerceptionNode(LifecycleNode):
         values = self._table.values
         try:
             self._cameras = make_cameras(
-                values.image_topics, values.cameras, values.image_transport)
+                values.image_topics, values.cameras, values.image_transport, values.depth_topics,
+                lambda: self._table.values.depth_tolerance)
         except ParameterError as error:
             self.get_logger().error(str(error))
             return _FAILURE
@@ -148,7 +149,7 @@ class PerceptionNode(LifecycleNode):
 
     def _on_update(self, update: Update) -> None:
         safely(self, self._outputs.publish)(update)
-        safely(self, self._overlay.show)(update)
+        safely(self, self._views.show)(update)
 
     def _on_instruction(self, message: InstructionMsg) -> None:
         instruction, error = instruction_from_msg(message, self._now())
