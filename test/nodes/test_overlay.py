@@ -1,6 +1,8 @@
 """What is drawn where."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from dispatching import image_cdr
@@ -8,6 +10,7 @@ from dispatching import image_cdr
 from vr_ros.core.palette import colour
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Detection
+from vr_ros.nodes.appearance import caption_of
 from vr_ros.nodes.cameras import Frame
 from vr_ros.nodes.overlay import MASK_OPACITY, decode, draw, to_jpeg
 from vr_ros.pipeline.protocol import FrameKind
@@ -46,3 +49,21 @@ def test_a_frame_is_decoded_to_rgb_and_colours_survive_jpeg() -> None:
     red[..., 0] = 255
     back = cv2.imdecode(to_jpeg(red), cv2.IMREAD_COLOR)[..., ::-1]
     assert np.abs(back.astype(int) - red).max() < 8
+
+
+def test_the_colour_follows_the_track_and_not_the_place_in_the_list() -> None:
+    def drawn_in(index: int, track_id: str) -> tuple[int, ...]:
+        found = Detection(index, (0.0, 0.0, 0.0, 0.0), (40.0, 40.0), track_id=track_id)
+        return tuple(draw(np.zeros((60, 80, 3), np.uint8), [found])[40, 40])
+
+    assert drawn_in(0, '4') == drawn_in(3, '4') == colour(4)
+    assert drawn_in(0, 'f00d-12') == colour(12)
+    assert drawn_in(3, '') == colour(3)
+    assert drawn_in(0, 'cup-a') == drawn_in(1, 'cup-a') != drawn_in(0, 'cup-b')
+
+
+def test_the_caption_names_the_track() -> None:
+    found = Detection(2, (0.0, 0.0, 1.0, 1.0), label='red cup')
+    assert caption_of(found) == '2 red cup'
+    assert caption_of(replace(found, track_id='17')) == '#17 red cup'
+    assert caption_of(replace(found, track_id='17', label='')) == '#17'

@@ -1,88 +1,56 @@
-"""Results drawn into their images, for people; made only while somebody watches."""
+"""Results drawn into their images, for people."""
 from __future__ import annotations
 
-import queue
-import threading
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import CompressedImage, Image
 
-from vr_ros.core.palette import colour
 from vr_ros.core.rle import rle_to_mask
 from vr_ros.core.types import Detection
 from vr_ros.nodes import qos
+from vr_ros.nodes.appearance import caption_of, colour_of, still_there
 from vr_ros.nodes.cameras import Frame
 from vr_ros.nodes.convert import header_to_msg
-from vr_ros.nodes.safely import safely
-from vr_ros.nodes.updates import Answer, Update
+from vr_ros.nodes.updates import Answer
 from vr_ros.pipeline.protocol import FrameKind
 
 MASK_OPACITY = 0.45
 JPEG_QUALITY = 85
 
 
-class OverlayPublisher:
-    """The topics ~/overlay and ~/overlay/compressed.
-
-    Decoding and drawing take milliseconds, so they have a thread of their own; if results come
-    faster than it draws, the newest is drawn.
-    """
+class OverlayView:
+    """The topics ~/overlay and ~/overlay/compressed."""
 
     def __init__(self, node: Node) -> None:
-        self._node = node
         self._raw = qos.create_publisher(node, Image, '~/overlay', qos.newest())
         self._compressed = qos.create_publisher(
             node, CompressedImage, '~/overlay/compressed', qos.newest())
-        self._waiting: queue.Queue[Answer] = queue.Queue(1)
-        self._drawn: deque[Image | CompressedImage] = deque()
-        self._guard = node.create_guard_condition(safely(node, self._publish))
-        self._thread: threading.Thread | None = None
 
-    def show(self, update: Update) -> None:
-        """Have a result drawn if somebody watches and an image took part."""
-        if not isinstance(update, Answer) or update.frame is None or update.job.picture is not None:
-            return
-        if not (self._raw.get_subscription_count() or self._compressed.get_subscription_count()):
-            return
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._draw_all, name='overlay', daemon=True)
-            self._thread.start()
-        try:
-            self._waiting.get_nowait()
-        except queue.Empty:
-            pass  # the thread has taken the one before
-        self._waiting.put_nowait(update)
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody subscribes to one of them."""
+        return any(topic.get_subscription_count() for topic in (self._raw, self._compressed))
 
-    def _draw_all(self) -> None:
-        draw_one = safely(self._node, self._draw_one)
-        while True:
-            draw_one(self._waiting.get())
-
-    def _draw_one(self, answer: Answer) -> None:
-        frame = answer.frame
-        if frame is None or answer.perception.status.is_error:
+    def messages(self, answer: Answer) -> Iterator[tuple[Publisher, Any]]:
+        """Draw an answer into its image, for those topics that have subscribers."""
+        if answer.frame is None:
             return
-        picture = draw(decode(frame), answer.perception.detections)
-        header = header_to_msg(frame)
+        picture = draw(decode(answer.frame), still_there(answer.perception.detections))
+        header = header_to_msg(answer.frame)
         if self._raw.get_subscription_count():
             height, width = picture.shape[:2]
             message = Image(
                 header=header, height=height, width=width, encoding='rgb8', step=3 * width)
             message.data.frombytes(picture.data)
-            self._drawn.append(message)
+            yield self._raw, message
         if self._compressed.get_subscription_count():
             small = CompressedImage(header=header, format='rgb8; jpeg compressed bgr8')
             small.data.frombytes(to_jpeg(picture).data)
-            self._drawn.append(small)
-        self._guard.trigger()
-
-    def _publish(self) -> None:
-        while self._drawn:
-            message = self._drawn.popleft()
-            (self._raw if isinstance(message, Image) else self._compressed).publish(message)
+            yield self._compressed, small
 
 
 def decode(frame: Frame) -> np.ndarray:
@@ -106,7 +74,7 @@ def draw(image: np.ndarray, detections: Sequence[Detection]) -> np.ndarray:
     picture = np.array(image, order='C')
     width_px = max(1, round(max(picture.shape[:2]) / 400))
     for found in detections:
-        tone = colour(found.index)
+        tone = colour_of(found)
         if found.mask is not None:
             inside = rle_to_mask(found.mask).astype(bool)
             tint = MASK_OPACITY * np.array(tone) + (1 - MASK_OPACITY) * picture[inside]
@@ -116,8 +84,7 @@ def draw(image: np.ndarray, detections: Sequence[Detection]) -> np.ndarray:
         if found.point is not None:
             x, y = (round(value) for value in found.point)
             cv2.drawMarker(picture, (x, y), tone, cv2.MARKER_CROSS, 8 * width_px, width_px)
-        label = f'{found.index} {found.label}'.strip()
-        cv2.putText(picture, label, (x_min, max(y_min - 2 * width_px, 10 * width_px)),
+        cv2.putText(picture, caption_of(found), (x_min, max(y_min - 2 * width_px, 10 * width_px)),
                     cv2.FONT_HERSHEY_SIMPLEX, 0.4 * width_px, tone, width_px, cv2.LINE_AA)
     return picture
 
