@@ -31,7 +31,8 @@ from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter
 from vr_ros.models.video_memory import VideoMemory
 from vr_ros.models.weights import resolve_weights
 from vr_ros.pipeline.masking import MaskJob
-from vr_ros.pipeline.tracking import CameraTracks, Tracks
+from vr_ros.pipeline.tracking import CameraTracks
+from vr_ros.pipeline.worker_tracking import Tracks
 
 RELATIVE = Size(1000, 1000)
 

@@ -12,23 +12,12 @@ from vr_ros.core.thinned import Thinned
 from vr_ros.core.types import NAN, Detection
 from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter
 from vr_ros.models.video_memory import MemorySession, TrackedMask, VideoMemory
+from vr_ros.pipeline.worker_tracking import Tracks
 
 # Between the frame that an answer is about and the one that is newest when it is there.
 CATCHUP_FRAMES = 16
 # Frames come in while others are caught up with; in the end some are left out.
 MAX_ROUNDS = 3
-
-
-@dataclass(frozen=True)
-class Tracks:
-    """The objects of one answer on one frame.
-
-    :param seed_id: of the request whose answer they are from.
-    :param detections: with the indices they had there; without a mask while they are hidden.
-    """
-
-    seed_id: int
-    detections: tuple[Detection, ...]
 
 
 @dataclass

@@ -6,14 +6,27 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from vr_ros.core.types import PerceptionError
+from vr_ros.core.types import Detection, PerceptionError
 from vr_ros.pipeline.protocol import Perceive, Track, Tracked
 from vr_ros.pipeline.worker_errors import check_detections, is_device_lost
 from vr_ros.pipeline.worker_frames import RingFrame
 
 _log = logging.getLogger('vr_ros.worker')
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """The objects of one answer on one frame.
+
+    :param seed_id: of the request whose answer they are from.
+    :param detections: with the indices they had there; without a mask while they are hidden.
+    """
+
+    seed_id: int
+    detections: tuple[Detection, ...]
 
 
 class TrackThread:
