@@ -39,7 +39,7 @@ def colour_of(found: Detection) -> tuple[int, int, int]:
 
 
 def caption_of(found: Detection) -> str:
-    """Name a detection: its track or its index, its label if it has one, and whether it is hidden."""
+    """Name a detection: its track or index, its label if it has one, and whether it is hidden."""
     name = f'#{found.track_id}' if found.track_id else str(found.index)
     hidden = '(hidden)' if found.track_state is TrackState.OCCLUDED else ''
     return ' '.join(filter(None, (name, found.label, hidden)))
