@@ -8,6 +8,9 @@ from collections.abc import Iterable
 
 from vr_ros.core.types import Detection, PerceptionError, Status
 
+_FLOAT32_MAX = 3.4028234e38
+_UINT32_MAX = 2**32 - 1
+
 
 class BackendError(Exception):
     """The back-end returned what no consumer may act on."""
@@ -55,14 +58,21 @@ def one_line(error: BaseException) -> str:
 
 
 def check_detections(detections: Iterable[Detection]) -> None:
-    """Let no box or point through that a robot could not go to.
+    """Let no box or point through that a robot could not go to, and no number that a message of
+    the middleware could not hold.
 
-    :raises BackendError: a coordinate is NaN or infinite.
+    :raises BackendError: a coordinate is NaN, infinite or no float32, another number no uint32.
     """
     for detection in detections:
-        if not all(map(math.isfinite, (*detection.box, *(detection.point or ())))):
+        numbers = (*detection.box, *(detection.point or ()))
+        if not all(map(math.isfinite, numbers)):
             raise BackendError(f'object {detection.index} has a coordinate that is not finite: '
                                f'box {detection.box}, point {detection.point}')
+        if (any(abs(number) > _FLOAT32_MAX for number in numbers)
+                or not 0 <= detection.index <= _UINT32_MAX
+                or not 0 <= detection.area_px <= _UINT32_MAX):
+            raise BackendError(f'a number of object {detection.index} is out of range: box '
+                               f'{detection.box}, point {detection.point}, {detection.area_px} px')
 
 
 def release_memory() -> None:
