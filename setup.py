@@ -31,7 +31,8 @@ setup(
     install_requires=[*CORE, *MODELS],
     extras_require={
         'sim': SIMULATOR,
-        'eval': [*SIMULATOR, 'rosbags>=0.10', 'mcap>=1.2', 'rich>=13', 'Jinja2>=3.1'],
+        'eval': [*SIMULATOR, 'rosbags>=0.10', 'mcap>=1.2', 'rich>=13', 'Jinja2>=3.1',
+                 'motmetrics>=1.4'],
         'train': [*SIMULATOR, 'rich>=13'],
     },
 )

@@ -111,6 +111,16 @@ class Perceiver:
         return perception
 
     @property
+    def segmenter(self) -> Sam2Segmenter | None:
+        """What makes the masks; None without."""
+        return self._segmenter
+
+    @property
+    def features(self) -> ImageFeatures | None:
+        """What the segmenter saw of the frame that was answered last; None without masks."""
+        return self._features
+
+    @property
     def can_track(self) -> bool:
         """Whether the segmenter's checkpoint has a video memory."""
         return self._memory is not None
@@ -136,7 +146,6 @@ class Perceiver:
         :param detections: of that answer, see CameraTracks.follow.
         """
         self._tracks[camera].follow(seed_id, self._features, detections)
-        self._features = None
 
     def track(self, camera: str, image: np.ndarray) -> Tracks | None:
         """Find what is followed on a camera's next frame; may be called while perceive() runs.
