@@ -40,11 +40,12 @@ class Scene(Bench):
         self.finish(Status.OK, *detections)
         return self.answers[-1]
 
-    def track(self, *detections: Detection, seed: int = 0, ms: float = 5.0) -> None:
+    def track(self, *detections: Detection, seed: int = 0, changed: bool = False,
+              ms: float = 5.0) -> None:
         """Have the worker say what it found on the frame that it was given last."""
         looked = self.worker.tracked[-1]
         self.dispatcher.on_worker(protocol.Tracked(
-            looked.id, seed or self.worker.requests[-1].id, detections, ms))
+            looked.id, seed or self.worker.requests[-1].id, detections, changed, ms))
 
 
 def ids(answer: Answer) -> list[str]:
@@ -117,6 +118,21 @@ def test_a_lost_object_is_looked_for_at_once() -> None:
     assert (last.count, last.status) == (0, Status.NO_OBJECT)
     scene.show()
     assert len(scene.worker.requests) == 2        # long before reason_period
+
+
+@pytest.mark.parametrize('found', [(cup(),), ()])
+def test_another_scene_is_reasoned_about_at_once(found: tuple[Detection, ...]) -> None:
+    scene = Scene()
+    scene.answer(*found)
+    scene.track(*found)
+    scene.advance(0.1)
+    scene.show()
+    # With nothing to follow the worker still says that the place is another one.
+    scene.track(*found, seed=0 if found else -1, changed=True)
+    scene.show()
+    assert len(scene.worker.requests) == 2        # long before reason_period
+    scene.track(*found, seed=0 if found else -1, changed=True)
+    assert len(scene.worker.requests) == 2        # the answer is under way
 
 
 @pytest.mark.parametrize('end', ['stop', 'cancel', 'replace', 'deactivate'])

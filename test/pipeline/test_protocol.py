@@ -64,7 +64,7 @@ MESSAGES = [
     protocol.Objects(1, (FULL, BARE), True),
     protocol.Masks(1, (FULL,)),
     protocol.Result(1, PERCEPTION),
-    protocol.Tracked(7, 2**53 + 1, (FULL, BARE), 12.5),
+    protocol.Tracked(7, 2**53 + 1, (FULL, BARE), True, 12.5),
     protocol.Heartbeat(1 << 40, 2, 3, None),
     protocol.Heartbeat(1, 0, 0, 12),
 ]

@@ -77,9 +77,9 @@ def cup(index: int, mask: Mask | None = FULL) -> Detection:
 
 def test_before_an_answer_nothing_is_found(scene: Scene) -> None:
     tracks, encoder, memory = scene
-    assert tracks.step(frame(1)) is None
+    assert tracks.step(frame(1)).seed_id == -1
     tracks.watch()
-    assert tracks.step(frame(2)) is None
+    assert tracks.step(frame(2)).seed_id == -1
     assert encoder.encoded == [] and memory.sessions == []
 
 
@@ -88,13 +88,13 @@ def test_objects_go_through_the_frames_that_went_by(scene: Scene) -> None:
     tracks.watch()
     for number in (2, 3, 4):
         tracks.step(frame(number))
-    tracks.follow(7, features(1), [cup(0), cup(1, None), cup(2)])
+    tracks.follow(7, frame(1), features(1), [cup(0), cup(1, None), cup(2)])
     (session,) = memory.sessions
     assert session.shown == [1, 2, 3, 4] and len(session.masks) == 2
     session.found = [SEEN, HIDDEN]
     found = tracks.step(frame(5))
     assert session.shown[-1] == 5
-    assert found is not None and found.seed_id == 7
+    assert found.seed_id == 7
     assert [one.index for one in found.detections] == [0, 2]
     seen, hidden = found.detections
     assert (seen.box, seen.mask, seen.mask_score, seen.area_px) == (
@@ -105,7 +105,7 @@ def test_objects_go_through_the_frames_that_went_by(scene: Scene) -> None:
 
 def test_the_answer_before_goes_on_until_the_next_has_caught_up(scene: Scene) -> None:
     tracks, encoder, memory = scene
-    tracks.follow(1, features(0), [cup(0)])
+    tracks.follow(1, frame(0), features(0), [cup(0)])
     tracks.watch()
     tracks.step(frame(1))
     tracks.step(frame(2))
@@ -116,18 +116,17 @@ def test_the_answer_before_goes_on_until_the_next_has_caught_up(scene: Scene) ->
         # The camera goes on: each step of catching up lasts as long as one frame.
         memory.during = lambda: None
         found = tracks.step(frame(next(numbers)))
-        assert found is not None
         live.append(found.seed_id)
         memory.during = show
 
     memory.during = show
-    tracks.follow(2, features(0), [cup(0)])
+    tracks.follow(2, frame(0), features(0), [cup(0)])
     memory.during = lambda: None
     assert live and set(live) == {1}
     old, new = memory.sessions
     assert new.shown == sorted(set(new.shown))        # in order, none twice
     found = tracks.step(frame(50))
-    assert found is not None and found.seed_id == 2
+    assert found.seed_id == 2
     # Frames that the live tracks had looked at were not encoded again.
     assert len(encoder.encoded) == len(set(encoder.encoded))
 
@@ -137,20 +136,20 @@ def test_many_frames_are_thinned(scene: Scene) -> None:
     tracks.watch()
     for number in range(1, 200):
         tracks.step(frame(number))
-    tracks.follow(1, features(0), [cup(0)])
+    tracks.follow(1, frame(0), features(0), [cup(0)])
     (session,) = memory.sessions
     assert len(session.shown) <= 1 + CATCHUP_FRAMES and session.shown[-1] == 199
 
 
 def test_no_answer_changes_nothing_and_an_empty_one_ends_all(scene: Scene) -> None:
     tracks, _, _ = scene
-    tracks.follow(1, features(0), [cup(0)])
+    tracks.follow(1, frame(0), features(0), [cup(0)])
     tracks.watch()
-    tracks.follow(2, None, None)
+    tracks.follow(2, frame(0), None, None)
     found = tracks.step(frame(1))
-    assert found is not None and found.seed_id == 1
-    tracks.follow(3, features(1), [])
-    assert tracks.step(frame(2)) is None
+    assert found.seed_id == 1
+    tracks.follow(3, frame(1), features(1), [])
+    assert tracks.step(frame(2)).seed_id == -1
 
 
 def test_both_threads_at_once_lose_no_answer(scene: Scene) -> None:
@@ -163,16 +162,28 @@ def test_both_threads_at_once_lose_no_answer(scene: Scene) -> None:
         while not stop.is_set():
             number = (number + 1) % 250
             found = tracks.step(frame(number))
-            if found is not None:
+            if found.seed_id >= 0:
                 seeds.append(found.seed_id)
 
     thread = threading.Thread(target=track)
     thread.start()
     for seed in range(1, 200):
         tracks.watch()
-        tracks.follow(seed, features(0), [cup(0)])
+        tracks.follow(seed, frame(0), features(0), [cup(0)])
     while seeds[-1:] != [199]:
         pass
     stop.set()
     thread.join()
     assert seeds == sorted(seeds)                     # never back to an answer before
+
+
+def test_another_scene_is_noticed_with_and_without_objects(scene: Scene) -> None:
+    tracks, _, _ = scene
+    rng = np.random.default_rng(0)
+    here, there = (rng.integers(0, 256, (48, 64, 3)).astype(np.uint8) for _ in range(2))
+    assert not tracks.step(there).scene_changed      # nothing was reasoned about yet
+    for detections in ([cup(0)], []):
+        tracks.follow(1, here, features(0), detections)
+        assert not tracks.step(here).scene_changed
+        assert not tracks.step(here // 2).scene_changed
+        assert tracks.step(there).scene_changed

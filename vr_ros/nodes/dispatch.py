@@ -179,12 +179,12 @@ class Dispatcher:
 
     def _on_tracked(self, event: protocol.Tracked) -> None:
         result = self._following.on_tracked(event, self._health.model_id)
-        if result is not None:
-            job = result.job
-            self._report.answer(job, result.perception, result.frame, self._received(job),
-                                ended=False, reasoned_stamp=result.reasoned_stamp)
-            if result.has_lost and not self._is_running(job):
-                self._queue.postpone(job, self._clocks.steady())  # look where it went
+        if result is not None and result.perception is not None:
+            self._report.answer(
+                result.job, result.perception, result.frame, self._received(result.job),
+                ended=False, reasoned_stamp=result.reasoned_stamp)
+        if result is not None and result.is_outdated and not self._is_running(result.job):
+            self._queue.postpone(result.job, self._clocks.steady())
         self.pump()
 
     def _check(self, instruction: Instruction, picture: Frame | None,

@@ -62,15 +62,16 @@ class _Followed:
 class TrackedResult:
     """What became of a frame.
 
+    :param perception: None: nothing is followed.
     :param reasoned_stamp: of the frame that the objects were found on.
-    :param has_lost: whether an object was given up.
+    :param is_outdated: an object was given up, or the scene is another: it is time to reason anew.
     """
 
     job: Job
-    perception: Perception
     frame: Frame
-    reasoned_stamp: Stamp
-    has_lost: bool
+    perception: Perception | None = None
+    reasoned_stamp: Stamp = Stamp()
+    is_outdated: bool = False
 
 
 class Following:
@@ -138,7 +139,7 @@ class Following:
     def on_tracked(self, event: Tracked, model_id: str) -> TrackedResult | None:
         """Take what the worker found on a frame.
 
-        :return: None when nothing is followed, or no longer.
+        :return: None when that concerns nobody any more.
         """
         for followed in self._followed.values():
             sent = followed.sent
@@ -148,14 +149,12 @@ class Following:
         return None
 
     def _result(self, followed: _Followed, sent: _Sent, event: Tracked,
-                model_id: str) -> TrackedResult | None:
+                model_id: str) -> TrackedResult:
         answer, frame = followed.answers.get(event.seed_id), sent.frame
-        if answer is None:
-            return None
-        detections = followed.book.follow(
+        detections = None if answer is None else followed.book.follow(
             event.seed_id, frame.number, frame.header.stamp, event.detections)
-        if detections is None:
-            return None
+        if answer is None or detections is None:
+            return TrackedResult(followed.job, frame, is_outdated=event.scene_changed)
         now = self._clocks.steady()
         perception = Perception(
             answer.status, answer.task, detections, status_message=answer.status_message,
@@ -165,9 +164,10 @@ class Following:
                           segment_ms=event.busy_ms, total_ms=(now - frame.received_at) * 1e3))
         if perception.count == 0:
             perception = replace(perception, status=Status.NO_OBJECT,
-                               status_message='nothing that was found is in sight')
-        return TrackedResult(followed.job, perception, frame, answer.reasoned_stamp, any(
-            found.track_state is TrackState.LOST for found in detections))
+                                 status_message='nothing that was found is in sight')
+        has_lost = any(found.track_state is TrackState.LOST for found in detections)
+        return TrackedResult(followed.job, frame, perception, answer.reasoned_stamp,
+                             has_lost or event.scene_changed)
 
     def end(self, job: Job, worker: Worker | None) -> None:
         """Follow nothing for a job any more."""

@@ -60,6 +60,7 @@ class Perceiver:
         if segmenter is not None and segmenter.has_memory:
             self._memory = VideoMemory(segmenter)
         self._tracks: dict[str, CameraTracks] = {}
+        self._image: np.ndarray | None = None
         self._features: ImageFeatures | None = None
 
     @classmethod
@@ -107,7 +108,7 @@ class Perceiver:
         task = route(question).task if task is Task.AUTO else task
         run = _Run(self, image, task, want_masks, on_event or (lambda event: None))
         perception = run.answer(question, should_stop or (lambda: False))
-        self._features = run.features
+        self._image, self._features = image, run.features
         return perception
 
     @property
@@ -145,15 +146,13 @@ class Perceiver:
         :param seed_id: by which track() names the answer.
         :param detections: of that answer, see CameraTracks.follow.
         """
-        self._tracks[camera].follow(seed_id, self._features, detections)
+        if self._image is not None:
+            self._tracks[camera].follow(seed_id, self._image, self._features, detections)
 
-    def track(self, camera: str, image: np.ndarray) -> Tracks | None:
-        """Find what is followed on a camera's next frame; may be called while perceive() runs.
-
-        :return: None while nothing is followed.
-        """
+    def track(self, camera: str, image: np.ndarray) -> Tracks:
+        """Find what is followed on a camera's next frame; may be called while perceive() runs."""
         tracks = self._tracks.get(camera)
-        return None if tracks is None else tracks.step(image)
+        return Tracks() if tracks is None else tracks.step(image)
 
     def forget(self, camera: str) -> None:
         """Follow nothing on a camera any more."""

@@ -189,12 +189,14 @@ class Tracked:
 
     :param seed_id: of the Perceive whose objects these are; -1: nothing is followed.
     :param detections: with the indices of that answer; without a mask while they are hidden.
+    :param scene_changed: the frame no longer shows the scene that the answer is about.
     :param busy_ms: how long it took, decoding included.
     """
 
     request_id: int
     seed_id: int = -1
     detections: tuple[Detection, ...] = ()
+    scene_changed: bool = False
     busy_ms: float = 0.0
 
 

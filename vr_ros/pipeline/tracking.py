@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vr_ros.core.scene_change import SAME_SCENE, similarity, thumbnail
 from vr_ros.core.thinned import Thinned
 from vr_ros.core.types import NAN, Detection
 from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter
@@ -47,6 +48,7 @@ class CameraTracks:
         self._lock = threading.Lock()
         self._passed: Thinned[_Passed] | None = None
         self._following: _Following | None = None
+        self._scene: np.ndarray | None = None
 
     def watch(self) -> None:
         """Remember the frames that come from now on: an answer is being made."""
@@ -54,13 +56,15 @@ class CameraTracks:
             self._passed = Thinned(CATCHUP_FRAMES)
 
     def follow(
-        self, seed_id: int, features: ImageFeatures | None, detections: Sequence[Detection] | None
+        self, seed_id: int, image: np.ndarray, features: ImageFeatures | None,
+        detections: Sequence[Detection] | None,
     ) -> None:
         """Take up the objects of an answer in place of those before.
 
         They are followed through the frames that went by since, and join live.
 
-        :param features: of the frame that the answer is about.
+        :param image: (H, W, 3) uint8 RGB, the frame that the answer is about.
+        :param features: of that frame; None without masks.
         :param detections: those without a mask cannot be followed. An empty answer: nothing is
             followed from now on. None, no answer: what was followed goes on.
         """
@@ -68,10 +72,11 @@ class CameraTracks:
             with self._lock:
                 self._passed = None
             return
+        scene = thumbnail(image)
         seeds = tuple(found for found in detections if found.mask is not None)
         if features is None or not seeds:
             with self._lock:
-                self._following = self._passed = None
+                self._scene, self._following, self._passed = scene, None, None
             return
         session = self._memory.start(features, [found.mask for found in seeds if found.mask])
         following = _Following(seed_id, seeds, session)
@@ -84,16 +89,15 @@ class CameraTracks:
             for frame in passed:
                 session.step(frame.features or self._segmenter.encode(frame.image))
         with self._lock:
-            self._following, self._passed = following, None
+            self._scene, self._following, self._passed = scene, following, None
 
-    def step(self, image: np.ndarray) -> Tracks | None:
+    def step(self, image: np.ndarray) -> Tracks:
         """Find the objects on a new frame.
 
         :param image: (H, W, 3) uint8 RGB.
-        :return: None while nothing is followed.
         """
         with self._lock:
-            following = self._following
+            following, scene = self._following, self._scene
         features = found = None
         if following is not None:
             features = self._segmenter.encode(image)
@@ -101,10 +105,12 @@ class CameraTracks:
         with self._lock:
             if self._passed is not None:
                 self._passed.append(_Passed(image, features))
+        changed = scene is not None and similarity(thumbnail(image), scene) < SAME_SCENE
         if following is None or found is None:
-            return None
+            return Tracks(scene_changed=changed)
         return Tracks(following.seed_id, tuple(
-            _tracked(seed, mask) for seed, mask in zip(following.seeds, found, strict=True)))
+            _tracked(seed, mask) for seed, mask in zip(following.seeds, found, strict=True)),
+            changed)
 
 
 def _tracked(seed: Detection, found: TrackedMask) -> Detection:

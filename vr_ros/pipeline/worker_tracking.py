@@ -21,12 +21,14 @@ _log = logging.getLogger('vr_ros.worker')
 class Tracks:
     """The objects of one answer on one frame.
 
-    :param seed_id: of the request whose answer they are from.
+    :param seed_id: of the request whose answer they are from; -1: nothing is followed.
     :param detections: with the indices they had there; without a mask while they are hidden.
+    :param scene_changed: the frame no longer shows the scene that the answer is about.
     """
 
-    seed_id: int
-    detections: tuple[Detection, ...]
+    seed_id: int = -1
+    detections: tuple[Detection, ...] = ()
+    scene_changed: bool = False
 
 
 class TrackThread:
@@ -63,12 +65,10 @@ class TrackThread:
             self._send(tracked)
 
     def _track(self, request: Track, frame: RingFrame, started: float) -> Tracked:
-        tracks = self._backend.track(request.camera, frame.image())
-        if tracks is None:
-            return Tracked(request.request_id)
+        tracks: Tracks = self._backend.track(request.camera, frame.image())
         check_detections(tracks.detections)
         return Tracked(request.request_id, tracks.seed_id, tracks.detections,
-                       (time.perf_counter() - started) * 1e3)
+                       tracks.scene_changed, (time.perf_counter() - started) * 1e3)
 
 
 def follow_answer(backend: Any, request: Perceive, detections: Any) -> None:
