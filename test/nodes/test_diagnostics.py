@@ -1,13 +1,11 @@
 """When the node calls itself well, in trouble, or broken."""
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 from dispatching import image_cdr
 from std_msgs.msg import Header
 
-from vr_ros.core.types import Size, Status
+from vr_ros.core.types import Perception, Size, Source, Status, Timing
 from vr_ros.nodes.cameras import Camera
 from vr_ros.nodes.diagnostics import (
     ERROR,
@@ -19,6 +17,7 @@ from vr_ros.nodes.diagnostics import (
     judge_model,
     to_message,
 )
+from vr_ros.nodes.result_statistics import ResultStatistics
 from vr_ros.pipeline.protocol import FrameKind, Heartbeat
 from vr_ros.pipeline.worker_state import WorkerHealth, WorkerState
 
@@ -47,12 +46,41 @@ def test_a_worker_that_never_spoke_is_not_called_silent() -> None:
     assert judge_model(WorkerHealth(WorkerState.READY), 1e9).level == OK
 
 
+def statistics(*latencies_s: float) -> ResultStatistics:
+    """Results that came at second 100."""
+    results = ResultStatistics()
+    for latency_s in latencies_s:
+        results.add(Perception(
+            Status.OK, timing=Timing(total_ms=latency_s * 1e3, frames_dropped=2)), 100.0)
+    return results
+
+
 def test_instructions() -> None:
-    results = Counter({Status.TIMEOUT: 2, Status.OK: 5})
-    diagnosis = judge_instructions(9, 10, results)
+    results = statistics(*[1.0] * 19, 3.0)
+    results.add(Perception(Status.TIMEOUT, timing=Timing(total_ms=1e9)), 101.0)
+    results.add(Perception(Status.OK, source=Source.TRACKED, timing=Timing(total_ms=40.0)), 102.0)
+    diagnosis = judge_instructions(9, 10, results, 104.5, 0.0)
     assert (diagnosis.level, diagnosis.message) == (OK, '9 open')
-    assert diagnosis.values == {'open': '9', 'results': '7', 'OK': '5', 'TIMEOUT': '2'}
-    assert judge_instructions(10, 10, results).level == WARN
+    assert diagnosis.values == {
+        'open': '9', 'results': '22', 'OK': '21', 'TIMEOUT': '1', 'tracked frames': '1',
+        'frames dropped': '40', 'last result age [s]': '2.5',
+        'answer latency p50 [ms]': '1000', 'answer latency p95 [ms]': '1100',
+        'tracked latency p50 [ms]': '40', 'tracked latency p95 [ms]': '40'}
+    assert judge_instructions(10, 10, results, 104.5, 0.0).level == WARN
+    assert judge_instructions(0, 10, results, 104.5, 1.2).level == OK
+    slow = judge_instructions(0, 10, results, 104.5, 1.0)
+    assert (slow.level, slow.message) == (WARN, 'answers take up to 1.1 s')
+
+
+def test_without_results_there_is_nothing_to_be_slow() -> None:
+    diagnosis = judge_instructions(0, 10, statistics(), 5.0, 0.1)
+    assert diagnosis.level == OK
+    assert not [name for name in diagnosis.values if 'latency' in name or 'age' in name]
+
+
+def test_latencies_are_those_of_the_last_results() -> None:
+    results = statistics(*[9.0] * 500, *[1.0] * 200)
+    assert results.latency_ms(Source.REASONED, 0.95) == 1000.0
 
 
 @pytest.mark.parametrize(('age_s', 'calibrated', 'level', 'words'), [

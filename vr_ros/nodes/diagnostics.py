@@ -2,15 +2,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
-from vr_ros.core.types import PerceptionError, Size, Status
+from vr_ros.core.types import PerceptionError, Size, Source
 from vr_ros.nodes.cameras import Camera
+from vr_ros.nodes.result_statistics import ResultStatistics
 from vr_ros.pipeline.worker_state import WorkerHealth, WorkerState
 
 OK, WARN, ERROR = 0, 1, 2
@@ -56,18 +56,33 @@ def judge_model(health: WorkerHealth, now: float) -> Diagnosis:
     return Diagnosis('model', level, message, values)
 
 
-def judge_instructions(waiting: int, limit: int, results: Counter[Status]) -> Diagnosis:
-    """Judge the queue.
+def judge_instructions(waiting: int, limit: int, results: ResultStatistics, now: float,
+                       max_latency_s: float) -> Diagnosis:
+    """Judge the queue and what comes out of it.
 
     :param waiting: instructions that are accepted and not ended.
     :param limit: how many may wait.
-    :param results: how many results there were so far, by status.
+    :param now: seconds of the steady clock.
+    :param max_latency_s: answers that are slower, the slowest 5 % left out, are a warning; 0: none.
     """
-    full = waiting >= limit
-    values = {'open': str(waiting), 'results': str(sum(results.values()))}
-    values.update((status.name, str(results[status])) for status in sorted(results))
-    return Diagnosis('instructions', WARN if full else OK,
-                     'the queue is full' if full else f'{waiting} open', values)
+    values = {'open': str(waiting), 'results': str(sum(results.statuses.values())),
+              'tracked frames': str(results.sources[Source.TRACKED]),
+              'frames dropped': str(results.frames_dropped)}
+    if math.isfinite(results.age_s(now)):
+        values['last result age [s]'] = f'{results.age_s(now):.1f}'
+    for name, source in (('answer', Source.REASONED), ('tracked', Source.TRACKED)):
+        for share in (0.5, 0.95):
+            latency_ms = results.latency_ms(source, share)
+            if not math.isnan(latency_ms):
+                values[f'{name} latency p{share * 100:.0f} [ms]'] = f'{latency_ms:.0f}'
+    values.update((status.name, str(results.statuses[status]))
+                  for status in sorted(results.statuses))
+    slowest_s = results.latency_ms(Source.REASONED, 0.95) / 1e3
+    if waiting >= limit:
+        return Diagnosis('instructions', WARN, 'the queue is full', values)
+    if max_latency_s and slowest_s > max_latency_s:
+        return Diagnosis('instructions', WARN, f'answers take up to {slowest_s:.1f} s', values)
+    return Diagnosis('instructions', OK, f'{waiting} open', values)
 
 
 class CameraJudge:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from vr_ros.nodes.instruction_queue import MAX_ID_CHARS, InstructionQueue, Job, 
 from vr_ros.nodes.parameters import PerceptionParameters
 from vr_ros.nodes.readiness import check_instruction, image_problem, model_problem
 from vr_ros.nodes.reporter import Reporter
+from vr_ros.nodes.result_statistics import ResultStatistics
 from vr_ros.nodes.run import Clocks, Run, Worker, without_image
 from vr_ros.nodes.updates import Stage, UpdateSink
 from vr_ros.pipeline import protocol
@@ -43,7 +43,7 @@ class Dispatcher:
     def __init__(self, parameters: Callable[[], PerceptionParameters], clocks: Clocks,
                  on_update: UpdateSink, warn: Callable[[str], None]) -> None:
         self._parameters, self._clocks = parameters, clocks
-        self._report, self._warn = Reporter(on_update), warn
+        self._report, self._warn = Reporter(on_update, clocks.steady), warn
         self._queue, self._ids = InstructionQueue(), RecentIds()
         self._request_ids = itertools.count(1)
         self._following = Following(parameters, clocks, self._request_ids)
@@ -78,8 +78,8 @@ class Dispatcher:
         return len(self._queue)
 
     @property
-    def results(self) -> Counter[Status]:
-        """How many results there were so far, by status."""
+    def results(self) -> ResultStatistics:
+        """What came of instructions so far."""
         return self._report.results
 
     @property

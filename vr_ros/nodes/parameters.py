@@ -83,6 +83,9 @@ class PerceptionParameters:
     diagnostics_period: float = parameter(
         1.0, 'time between two messages on /diagnostics', unit='s', low=0.05, high=60.0,
         applies=_START)
+    max_latency: float = parameter(
+        0.0, '/diagnostics warns when the slowest 5 % of the answers take longer; 0: never',
+        unit='s', low=0.0, high=_DAY_S)
     autostart: bool = parameter(
         False, 'configure and activate at start, without a lifecycle manager', applies=_START)
     strict_parameters: bool = parameter(

@@ -26,6 +26,8 @@ from vr_ros.nodes.perceive_requests import PerceiveRequests
 from vr_ros.nodes.publishers import ResultPublishers
 from vr_ros.nodes.safely import safely
 from vr_ros.nodes.spin import run_node
+from vr_ros.nodes.topic_diagnosis import judge_topics
+from vr_ros.nodes.topic_watch import watch_of
 from vr_ros.nodes.updates import Update
 from vr_ros.nodes.views import Views
 from vr_ros.nodes.worker_bridge import WorkerBridge
@@ -182,7 +184,9 @@ class PerceptionNode(LifecycleNode):
         values, now = self._table.values, time.monotonic()
         health = self._bridge.health
         diagnoses = [judge_model(health, now), judge_instructions(
-            self._dispatcher.waiting, values.queue_size, self._dispatcher.results)]
+            self._dispatcher.waiting, values.queue_size, self._dispatcher.results, now,
+            values.max_latency),
+            judge_topics(watch_of(self))]
         clock = self.get_clock().now()
         for camera in self._cameras.values() if self._is_active else ():
             diagnoses.append(self._camera_judge.judge(

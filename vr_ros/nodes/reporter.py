@@ -1,12 +1,13 @@
 """Tells the topics, and whoever asked, how instructions fare."""
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
-from vr_ros.core.types import Detection, Instruction, Perception, Source, Stamp, Status
+from vr_ros.core.types import Detection, Instruction, Perception, Source, Stamp
 from vr_ros.nodes.cameras import Frame
 from vr_ros.nodes.instruction_queue import Job
+from vr_ros.nodes.result_statistics import ResultStatistics
 from vr_ros.nodes.run import Run
 from vr_ros.nodes.updates import ActiveInstruction, Answer, Progress, Stage, Update, UpdateSink
 
@@ -15,12 +16,13 @@ class Reporter:
     """Makes updates and numbers results.
 
     :param on_update: gets every update; a job's listener gets those of the job, after it.
+    :param clock: seconds of the steady clock.
     """
 
-    def __init__(self, on_update: UpdateSink) -> None:
-        self._on_update = on_update
+    def __init__(self, on_update: UpdateSink, clock: Callable[[], float]) -> None:
+        self._on_update, self._clock = on_update, clock
         self._attended: Instruction | None = None
-        self.results: Counter[Status] = Counter()
+        self.results = ResultStatistics()
 
     def answer(self, job: Job, perception: Perception, frame: Frame | None, received: int, *,
                ended: bool, reasoned_stamp: Stamp | None = None) -> None:
@@ -39,7 +41,7 @@ class Reporter:
             job.stage = None
             if frame is not None:
                 job.frame_looked_at = frame.number
-        self.results[perception.status] += 1
+        self.results.add(perception, self._clock())
         self._tell(job, Answer(job, perception, frame, sequence, ended, reasoned_stamp))
 
     def progress(self, run: Run, stage: Stage, detections: tuple[Detection, ...] = (),
