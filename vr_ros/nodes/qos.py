@@ -6,9 +6,17 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSPolicyKind,
+    QoSProfile,
+    ReliabilityPolicy,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+
+from vr_ros.nodes.topic_watch import watch_of
 
 
 def newest() -> QoSProfile:
@@ -44,17 +52,22 @@ def _profile(depth: int, *, reliable: bool, latched: bool = False) -> QoSProfile
 
 
 def create_publisher(node: Node, kind: type[Any], topic: str, profile: QoSProfile) -> Publisher:
-    """Create a publisher that accepts qos_overrides parameters."""
-    return node.create_publisher(
-        kind, topic, profile, qos_overriding_options=QoSOverridingOptions.with_default_policies())
+    """Create a publisher that accepts qos_overrides parameters, and says who does not connect."""
+    return watch_of(node).create_publisher(
+        kind, topic, profile, qos_overriding_options=_overridable())
 
 
 def create_subscription(node: Node, kind: type[Any], topic: str, callback: Callable[[Any], None],
                         profile: QoSProfile, *, raw: bool = False) -> Subscription:
-    """Create a subscription that accepts qos_overrides parameters.
+    """Create a subscription that accepts qos_overrides parameters, and says who does not connect.
 
     :param raw: hand over the message as bytes of CDR, neither decoded nor copied.
     """
-    return node.create_subscription(
-        kind, topic, callback, profile, raw=raw,
-        qos_overriding_options=QoSOverridingOptions.with_default_policies())
+    return watch_of(node).create_subscription(
+        kind, topic, callback, profile, raw=raw, qos_overriding_options=_overridable())
+
+
+def _overridable() -> QoSOverridingOptions:
+    return QoSOverridingOptions((
+        QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY,
+        QoSPolicyKind.DURABILITY))
