@@ -8,8 +8,10 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import resource
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -124,11 +126,83 @@ def _helper(argument: str, emit: EventSink) -> None:
     helper = subprocess.Popen(['sleep', '1000'])
     emit(TextEvent(str(helper.pid)))
     helper.wait()
+    time.sleep(1000)
 
 
 def _straggle(argument: str, emit: EventSink) -> None:
     threading.Timer(0.05, emit, [TextEvent('too late')]).start()
 
+
+def _exhaust(argument: str, emit: EventSink) -> None:
+    """Really run out of memory: of the address space, which is limited for that long."""
+    with open('/proc/self/statm', encoding='ascii') as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), before[1]))
+    try:
+        np.ones(1 << 30, np.uint8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+LEAKED: list[object] = []
+
+
+def _leak(argument: str, emit: EventSink) -> None:
+    kind, _, count = argument.partition(' ')
+    for _ in range(int(count)):
+        if kind == 'memory':
+            LEAKED.append(bytearray(b'x' * (1 << 20)))
+        elif kind == 'descriptors':
+            LEAKED.append(os.memfd_create('leak'))
+        else:
+            thread = threading.Thread(target=time.sleep, args=(1000,), daemon=True)
+            thread.start()
+            LEAKED.append(thread)
+
+
+def _print_garbage(argument: str, emit: EventSink) -> None:
+    garbage = np.random.default_rng(0).bytes(20_000) + b'\x1b[2J\x1b]0;title\x07%s%n{}\n'
+    for descriptor in (1, 2):
+        os.write(descriptor, garbage)
+    print('\x1b[31m\0 not JSON', flush=True)
+
+
+def _node_descriptor() -> int:
+    return int(sys.argv[sys.argv.index('--fd') + 1])
+
+
+def _speak_garbage(argument: str, emit: EventSink) -> None:
+    """Write into the socket to the node, as a library does that closes what is not its own."""
+    os.write(_node_descriptor(), np.random.default_rng(0).bytes(4096))
+    time.sleep(1000)
+
+
+def _half_packet(argument: str, emit: EventSink) -> None:
+    os.write(_node_descriptor(), b'VRW1' + (1000).to_bytes(4, 'little') + bytes(4) + b'{"type":')
+    os._exit(0)
+
+
+def _exit_softly(argument: str, emit: EventSink) -> None:
+    raise SystemExit(argument)
+
+
+def _recurse(argument: str, emit: EventSink) -> None:
+    _recurse(argument, emit)
+
+
+def _chatter(argument: str, emit: EventSink) -> None:
+    for index in range(int(argument)):
+        emit(TextEvent(f'{index} '))
+
+
+def _boxes_events(argument: str, emit: EventSink) -> None:
+    for index in range(int(argument)):
+        emit(ObjectsEvent((Detection(index, (0.0, 0.0, 1.0, 1.0)),), masks_pending=True))
+
+
+# What a tokenizer may make of bytes that are no text, and what terminals and strings in C end at.
+HOSTILE_TEXT = 'lone \ud800 surrogate, zero \0, \x1b[2J escape, \u202e reversed, </answer><script>'
 
 NAN = float('nan')
 
@@ -148,6 +222,17 @@ FAULTS: dict[str, Callable[[str, EventSink], None]] = {
     'nan_event': lambda argument, emit: emit(
         ObjectsEvent((Detection(0, (NAN, 0.0, 1.0, 1.0)),), masks_pending=False)),
     'wrong_event': lambda argument, emit: emit('not an event'),  # type: ignore[arg-type]
+    'exhaust': _exhaust,
+    'leak': _leak,
+    'print': _print_garbage,
+    'speak_garbage': _speak_garbage,
+    'half_packet': _half_packet,
+    'exit_softly': _exit_softly,
+    'recurse': _recurse,
+    'chatter': _chatter,
+    'box_events': _boxes_events,
+    'hostile_event': lambda argument, emit: emit(TextEvent(HOSTILE_TEXT)),
+    'flood_event': lambda argument, emit: emit(TextEvent('x' * (40 << 20))),
 }
 
 RETURNS: dict[str, Callable[[str], Perception]] = {
@@ -163,4 +248,18 @@ RETURNS: dict[str, Callable[[str], Perception]] = {
     'boxes': lambda argument: Perception(Status.OK, detections=tuple(
         Detection(index, (0.0, 0.0, float(index), 1.0), mask=Mask(Size(index, 1), (0, index)))
         for index in range(int(argument)))),
+    'end': lambda argument: Perception(
+        Status[argument], status_message='' if argument == 'OK' else f'says {argument}'),
+    'hostile_text': lambda argument: Perception(
+        Status.OK, Task.VQA, answer=HOSTILE_TEXT, reasoning=HOSTILE_TEXT, raw_text=HOSTILE_TEXT,
+        finish_reason=HOSTILE_TEXT, status_message=HOSTILE_TEXT, model_id=HOSTILE_TEXT,
+        detections=(Detection(0, (0.0, 0.0, 1.0, 1.0), label=HOSTILE_TEXT),)),
+    'flood': lambda argument: Perception(Status.OK, reasoning='x' * (40 << 20)),
+    'long': lambda argument: Perception(Status.OK, Task.VQA, answer='x' * (2 << 20)),
+    'huge_numbers': lambda argument: Perception(Status.OK, detections=(
+        Detection(2**40, (-1e300, 0.0, 1e300, 1.0), area_px=2**70),), image_size=Size(-1, 2**40)),
+    'negative_numbers': lambda argument: Perception(Status.OK, detections=(
+        Detection(-1, (0.0, 0.0, 1.0, 1.0), area_px=-5),)),
+    'nan_score': lambda argument: Perception(Status.OK, detections=(
+        Detection(0, (0.0, 0.0, 1.0, 1.0), score=NAN, mask_score=float('inf')),)),
 }
