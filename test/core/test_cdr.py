@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_typestore
 
-from vr_ros.core.cdr import parse_compressed_image, parse_header, parse_image
+from vr_ros.core.cdr import parse_camera_info, parse_compressed_image, parse_header, parse_image
 from vr_ros.core.types import PerceptionError, Stamp, Status
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
-PARSERS = (parse_header, parse_image, parse_compressed_image)
+PARSERS = (parse_header, parse_image, parse_compressed_image, parse_camera_info)
 
 SECONDS = st.integers(-2**31, 2**31 - 1)
 UINT32 = st.integers(0, 2**32 - 1)
@@ -68,6 +68,50 @@ def test_compressed_image(
     assert view.stamp == Stamp(sec, nanosec) and view.frame_id == frame_id
     assert (view.format, bytes(view.data)) == (format_text, data)
     assert parse_header(serialized).stamp == view.stamp
+
+
+def camera_info(
+    frame_id: str = 'camera', d: tuple[float, ...] = (0.1, 0.2), model: str = 'plumb_bob',
+    little_endian: bool = True,
+) -> bytes:
+    """Serialise a camera_info in which all numbers are different."""
+    roi = STORE.types['sensor_msgs/msg/RegionOfInterest'](
+        x_offset=11, y_offset=12, height=13, width=14, do_rectify=True)
+    message = STORE.types['sensor_msgs/msg/CameraInfo'](
+        header=header(7, 8, frame_id), height=480, width=640, distortion_model=model,
+        d=np.array(d), k=np.arange(9.0), r=np.arange(10.0, 19), p=np.arange(20.0, 32),
+        binning_x=2, binning_y=3, roi=roi)
+    return serialize('CameraInfo', message, little_endian)
+
+
+@given(TEXT, st.lists(st.floats(allow_nan=False), max_size=14), TEXT, st.booleans())
+def test_camera_info(frame_id: str, d: list[float], model: str, little_endian: bool) -> None:
+    # Texts of any length: the numbers behind them are aligned to eight bytes.
+    view = parse_camera_info(camera_info(frame_id, tuple(d), model, little_endian))
+    assert (view.stamp, view.frame_id) == (Stamp(7, 8), frame_id)
+    assert (view.height, view.width, view.distortion_model) == (480, 640, model)
+    assert view.d == tuple(d)
+    assert (view.k, view.r, view.p) == (
+        tuple(range(9)), tuple(range(10, 19)), tuple(range(20, 32)))
+    assert (view.binning_x, view.binning_y, view.roi) == (2, 3, (11, 12, 14, 13))
+
+
+def test_camera_info_cut_off_anywhere_is_an_error() -> None:
+    serialized = camera_info()
+    parse_camera_info(serialized)
+    # What follows the last field is padding.
+    for length in range(len(serialized.rstrip(b'\0'))):
+        with pytest.raises(PerceptionError):
+            parse_camera_info(serialized[:length])
+
+
+def test_camera_info_that_promises_too_many_coefficients_is_an_error() -> None:
+    serialized = bytearray(camera_info())
+    at = serialized.index(b'plumb_bob\0') + 12
+    assert serialized[at:at + 4] == struct.pack('<I', 2)
+    serialized[at:at + 4] = struct.pack('<I', 2**32 - 1)
+    with pytest.raises(PerceptionError):
+        parse_camera_info(bytes(serialized))
 
 
 @pytest.mark.parametrize('frame_id', ['', 'a', 'ab', 'abc', 'abcd', 'kamera_öß'])

@@ -1,4 +1,4 @@
-"""Read images out of serialised ROS messages, in place.
+"""Read images and camera_info out of serialised ROS messages, in place.
 
 A subscription with ``raw=True`` hands over the message as it came over the wire. Reading the few
 fields in front of the pixels takes microseconds; deserialising would copy every frame, also those
@@ -9,7 +9,7 @@ the byte after the encapsulation header; strings carry their length with a final
 from __future__ import annotations
 
 from dataclasses import dataclass
-from struct import Struct
+from struct import Struct, unpack_from
 
 from vr_ros.core.types import PerceptionError, Stamp, Status
 
@@ -63,6 +63,34 @@ class CompressedView:
     data: memoryview
 
 
+@dataclass(frozen=True)
+class CameraInfoView:
+    """A sensor_msgs/CameraInfo: what a camera's pixels see.
+
+    :param height, width: of the image at full resolution, in pixels.
+    :param d: coefficients of the distortion model.
+    :param k: row by row, 3 x 3 intrinsics of the raw image; all zero when not calibrated.
+    :param r: row by row, 3 x 3 rotation to the rectified frame.
+    :param p: row by row, 3 x 4 projection of the rectified image.
+    :param binning_x, binning_y: how many pixels became one; 0 is the same as 1.
+    :param roi: x_offset, y_offset, width, height of the part that was taken, in pixels of the full
+        resolution; width and height 0: all.
+    """
+
+    stamp: Stamp
+    frame_id: str
+    height: int
+    width: int
+    distortion_model: str
+    d: tuple[float, ...]
+    k: tuple[float, ...]
+    r: tuple[float, ...]
+    p: tuple[float, ...]
+    binning_x: int
+    binning_y: int
+    roi: tuple[int, int, int, int]
+
+
 def parse_header(data: Serialized) -> CdrHeader:
     """Read the header of any message that starts with one, without what follows.
 
@@ -83,7 +111,7 @@ def parse_image(data: Serialized) -> ImageView:
     stamp, frame_id = reader.header()
     height, width = reader.two_uint32()
     encoding = reader.string('encoding')
-    is_bigendian = reader.byte() != 0
+    is_bigendian = reader.byte('is_bigendian') != 0
     step = reader.uint32()
     return ImageView(
         stamp, frame_id, height, width, encoding, is_bigendian, step, reader.sequence('data'))
@@ -98,6 +126,25 @@ def parse_compressed_image(data: Serialized) -> CompressedView:
     reader = _Reader(data)
     stamp, frame_id = reader.header()
     return CompressedView(stamp, frame_id, reader.string('format'), reader.sequence('data'))
+
+
+def parse_camera_info(data: Serialized) -> CameraInfoView:
+    """Read a sensor_msgs/CameraInfo.
+
+    :raises PerceptionError: BAD_IMAGE if it is cut off, a length is wrong, or it is not plain CDR.
+    """
+    reader = _Reader(data)
+    stamp, frame_id = reader.header()
+    height, width = reader.two_uint32()
+    distortion_model = reader.string('distortion_model')
+    d = reader.doubles(reader.uint32(), 'd')
+    k, r, p = reader.doubles(9, 'k'), reader.doubles(9, 'r'), reader.doubles(12, 'p')
+    binning_x, binning_y = reader.two_uint32()
+    (x_offset, y_offset), (roi_height, roi_width) = reader.two_uint32(), reader.two_uint32()
+    reader.byte('do_rectify')
+    return CameraInfoView(
+        stamp, frame_id, height, width, distortion_model, d, k, r, p, binning_x, binning_y,
+        (x_offset, y_offset, roi_width, roi_height))
 
 
 class _Reader:
@@ -120,8 +167,16 @@ class _Reader:
         sec, nanosec = _STAMP[self._little].unpack_from(self._data, start)
         return Stamp(sec, nanosec), self.string('frame_id')
 
-    def byte(self) -> int:
-        return self._data[self._take(1, 'is_bigendian')]
+    def byte(self, name: str) -> int:
+        return self._data[self._take(1, name)]
+
+    def doubles(self, count: int, name: str) -> tuple[float, ...]:
+        if not count:
+            return ()
+        # Numbers of eight bytes are aligned to eight, counted from behind the encapsulation.
+        self.offset += (_ENCAPSULATION_BYTES - self.offset) % 8
+        start = self._take(8 * count, name)
+        return unpack_from(f'{"><"[self._little]}{count}d', self._data, start)
 
     def uint32(self) -> int:
         self._align()
