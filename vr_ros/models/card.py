@@ -4,11 +4,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from vr_ros.core.prompt import PromptTemplate
 from vr_ros.core.types import PerceptionError, Size, Status, Task
+from vr_ros.models.card_types import (
+    DtypeCard,
+    ImageCard,
+    ModelCard,
+    ReasonerCard,
+    SegmenterCard,
+    TaskCard,
+    WeightsCard,
+)
 from vr_ros.models.schema import Section, suggestion
 
 # Family: edge in pixels of one merged image token; sides of the resized image are multiples of it.
@@ -17,140 +25,10 @@ COORDINATES = ('absolute_resized', 'relative_1000')
 INTERPOLATIONS = ('bilinear', 'bicubic')
 QUESTION_STYLES = ('visionreasoner', 'verbatim')
 DTYPES = ('float32', 'bfloat16', 'float16')
+SEGMENTER_BACKENDS = ('transformers', 'sam2')
 OBJECT_TASKS = (Task.DETECTION, Task.SEGMENTATION, Task.COUNTING)
 TASK_KEYS = {task.name.lower(): task for task in (*OBJECT_TASKS, Task.VQA)}
 MODELS_PATH_VARIABLE = 'VR_ROS_MODELS_PATH'
-
-
-@dataclass(frozen=True)
-class WeightsCard:
-    """Where weights come from: a repository on the Hugging Face hub, or a directory.
-
-    :param hub: repository id, '' for a directory.
-    :param revision: commit, branch or tag on the hub; '' takes what is there and records it.
-    :param path: the directory, absolute; None for the hub.
-    :param sha256: expected hex digest by file name, for the files that the card names.
-    """
-
-    hub: str = ''
-    revision: str = ''
-    path: Path | None = None
-    sha256: Mapping[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        if self.path:
-            return str(self.path)
-        return f'{self.hub}@{self.revision}' if self.revision else self.hub
-
-
-@dataclass(frozen=True)
-class DtypeCard:
-    """Number format of the weights, by the kind of device ('cuda', 'cpu', …)."""
-
-    default: str
-    by_device: Mapping[str, str] = field(default_factory=dict)
-
-    def on(self, device_type: str) -> str:
-        """:return: 'float32', 'bfloat16' or 'float16'."""
-        return self.by_device.get(device_type, self.default)
-
-
-@dataclass(frozen=True)
-class ImageCard:
-    """How large the model sees an image.
-
-    :param size: width and height to which every image is squashed; None keeps the aspect ratio.
-    :param min_pixels, max_pixels: limits of width * height when the aspect ratio is kept.
-    :param interpolation: 'bilinear' or 'bicubic'.
-    """
-
-    size: Size | None
-    min_pixels: int = 0
-    max_pixels: int = 0
-    interpolation: str = 'bilinear'
-
-
-@dataclass(frozen=True)
-class TaskCard:
-    """How one task is put to the model.
-
-    :param question_style: 'visionreasoner' (lower case, stripped) or 'verbatim'.
-    """
-
-    template: PromptTemplate
-    question_style: str
-    image: ImageCard
-
-
-@dataclass(frozen=True)
-class ReasonerCard:
-    """A vision-language model.
-
-    :param family: 'qwen2_5_vl' or 'qwen3_vl'.
-    :param coordinates: 'absolute_resized' (pixels of the resized image) or 'relative_1000'.
-    :param max_new_tokens: an answer ends there at the latest.
-    :param stop: texts at which an answer ends.
-    """
-
-    weights: WeightsCard
-    family: str
-    coordinates: str
-    tasks: Mapping[Task, TaskCard]
-    max_new_tokens: int
-    stop: tuple[str, ...]
-    dtype: DtypeCard
-
-    def _task(self, task: Task) -> TaskCard:
-        if task not in self.tasks:
-            raise PerceptionError(
-                Status.BAD_INSTRUCTION,
-                f'the model has no prompt for {task.name.lower()}; ask for another task',
-            )
-        return self.tasks[task]
-
-    def template(self, task: Task) -> PromptTemplate:
-        """:raises PerceptionError: BAD_INSTRUCTION when the card has no prompt for the task."""
-        return self._task(task).template
-
-    def question_style(self, task: Task) -> str:
-        return self._task(task).question_style
-
-    def image(self, task: Task) -> ImageCard:
-        return self._task(task).image
-
-    def dtype_for(self, device_type: str) -> str:
-        return self.dtype.on(device_type)
-
-
-@dataclass(frozen=True)
-class SegmenterCard:
-    """A SAM 2 checkpoint.
-
-    :param image_size: edge in pixels of the square that it sees.
-    """
-
-    weights: WeightsCard
-    image_size: int
-    dtype: DtypeCard
-
-    def dtype_for(self, device_type: str) -> str:
-        return self.dtype.on(device_type)
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """A model as the user names it.
-
-    :param segmenter: None when the model has none: results then carry no masks.
-    :param router: what picks the task of an instruction that names none.
-    """
-
-    name: str
-    description: str
-    licence: str
-    reasoner: ReasonerCard
-    segmenter: SegmenterCard | None
-    router: str
 
 
 def card_directories() -> list[Path]:
@@ -233,10 +111,30 @@ def _reasoner(section: Section) -> ReasonerCard:
 
 
 def _segmenter(section: Section) -> SegmenterCard:
+    backend = section.choice('backend', SEGMENTER_BACKENDS, 'transformers')
     weights = _weights(section.section('weights'))
-    card = SegmenterCard(weights, section.positive('image_size'), _dtype(section))
+    config = ''
+    if backend == 'sam2':
+        config = _config(section)
+        if weights.path is None:
+            section.fail('weights.hub', 'backend sam2 takes its checkpoint by path: give the file')
+        if weights.sha256 and set(weights.sha256) != {weights.path.name}:
+            section.fail('weights.sha256', f'expected the digest of {weights.path.name} alone')
+    elif section.has('config'):
+        section.fail('config', 'only with backend: sam2; others find it beside their weights')
+    card = SegmenterCard(
+        weights, section.positive('image_size'), _dtype(section), backend, config
+    )
     section.end()
     return card
+
+
+def _config(section: Section) -> str:
+    """:return: a name in the sam2 package, or an absolute path for what begins like a path."""
+    config = section.take('config', str)
+    if config.startswith(('/', './', '../', '~')):
+        return str(_absolute(section, 'config', config))
+    return config
 
 
 def _weights(section: Section) -> WeightsCard:
@@ -253,19 +151,20 @@ def _weights(section: Section) -> WeightsCard:
             section.fail(f'sha256.{name}', f'expected 64 hex digits in quotes, got {digest!r}')
     section.end()
     return WeightsCard(
-        hub, revision, _directory(section, path) if path else None,
+        hub, revision, _absolute(section, 'path', path) if path else None,
         {str(name): str(digest) for name, digest in digests.items()},
     )
 
 
-def _directory(section: Section, path: str) -> Path:
+def _absolute(section: Section, name: str, text: str) -> Path:
+    """:return: the path that is given relative to the card."""
     try:
-        directory = section.path.parent / Path(path).expanduser()
+        path = section.path.parent / Path(text).expanduser()
     except RuntimeError as error:  # a ~user that is none
-        section.fail('path', str(error))
-    if '\0' in path:
-        section.fail('path', 'holds a zero character')
-    return Path(os.path.normpath(directory))
+        section.fail(name, str(error))
+    if '\0' in text:
+        section.fail(name, 'holds a zero character')
+    return Path(os.path.normpath(path))
 
 
 def _dtype(section: Section) -> DtypeCard:

@@ -26,11 +26,13 @@ from vr_ros.core.types import (
     Timing,
 )
 from vr_ros.models.card import ModelCard, load_card
+from vr_ros.models.memory import check_card_fits
 from vr_ros.models.qwen_vl import QwenVLReasoner, Reasoning
 from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter
 from vr_ros.models.video_memory import VideoMemory
 from vr_ros.models.weights import resolve_weights
 from vr_ros.pipeline.masking import MaskJob
+from vr_ros.pipeline.once_more import answer_with_retry, with_smaller_images
 from vr_ros.pipeline.tracking import CameraTracks
 from vr_ros.pipeline.worker_tracking import Tracks
 
@@ -72,6 +74,7 @@ class Perceiver:
         """
         card = load_card(card) if isinstance(card, str) else card
         device = pick_device(device)
+        check_card_fits(card, device)
         reasoner = QwenVLReasoner(card.reasoner, resolve_weights(card.reasoner.weights), device)
         segmenter = Sam2Segmenter.load(card.segmenter, device) if card.segmenter else None
         return cls(card, reasoner, segmenter)
@@ -98,7 +101,7 @@ class Perceiver:
         :param on_event: called with text, objects and masks as they come, one call at a time.
         :param should_stop: asked after each token; True ends the answer with CANCELLED.
         :return: detections in pixels of ``image``, or the answer's text.
-        :raises PerceptionError: BAD_INSTRUCTION or BAD_IMAGE.
+        :raises PerceptionError: BAD_INSTRUCTION, BAD_IMAGE or OUT_OF_MEMORY, see once_more.py.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise PerceptionError(
@@ -106,10 +109,16 @@ class Perceiver:
             )
         question = validate_instruction(text)
         task = route(question).task if task is Task.AUTO else task
-        run = _Run(self, image, task, want_masks, on_event or (lambda event: None))
-        perception = run.answer(question, should_stop or (lambda: False))
-        self._image, self._features = image, run.features
-        return perception
+        stop = should_stop or (lambda: False)
+
+        def attempt(smaller: bool, sink: EventSink) -> Perception:
+            reasoner = with_smaller_images(self._reasoner) if smaller else self._reasoner
+            run = _Run(self, reasoner, image, task, want_masks, sink)
+            perception = run.answer(question, stop)
+            self._image, self._features = image, run.features
+            return perception
+
+        return answer_with_retry(attempt, on_event or (lambda event: None), stop)
 
     @property
     def segmenter(self) -> Sam2Segmenter | None:
@@ -137,9 +146,7 @@ class Perceiver:
             self._tracks[camera] = CameraTracks(self._segmenter, self._memory)
         self._tracks[camera].watch()
 
-    def follow(
-        self, camera: str, seed_id: int, detections: Sequence[Detection] | None
-    ) -> None:
+    def follow(self, camera: str, seed_id: int, detections: Sequence[Detection] | None) -> None:
         """Follow objects of the answer given last on the frames that track() gets.
 
         :param camera: one that was watched while the answer was made.
@@ -162,15 +169,14 @@ class Perceiver:
 class _Run:
     """The state of one answer while it is being given."""
 
-    def __init__(
-        self, perceiver: Perceiver, image: np.ndarray, task: Task, want_masks: bool, sink: EventSink
-    ) -> None:
-        self._perceiver, self._image, self._task, self._sink = perceiver, image, task, sink
+    def __init__(self, perceiver: Perceiver, reasoner: QwenVLReasoner, image: np.ndarray,
+                 task: Task, want_masks: bool, sink: EventSink) -> None:
+        self._perceiver, self._reasoner, self._sink = perceiver, reasoner, sink
+        self._image, self._task = image, task
         self._size = Size(image.shape[1], image.shape[0])
         self._sink_lock = threading.Lock()
         self._parser = AnswerParser()
         self._detections: list[Detection] = []
-        reasoner = perceiver._reasoner
         self._model_size = (
             RELATIVE
             if perceiver.card.reasoner.coordinates == 'relative_1000'
@@ -184,10 +190,8 @@ class _Run:
     def answer(self, question: str, should_stop: Callable[[], bool]) -> Perception:
         started = time.perf_counter()
         try:
-            reasoning = self._perceiver._reasoner.reason(
-                self._image,
-                question,
-                self._task,
+            reasoning = self._reasoner.reason(
+                self._image, question, self._task,
                 on_text=self._take,
                 is_answered=lambda: self._parser.done,
                 should_stop=should_stop,
