@@ -46,10 +46,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of a fault.
-
-    :param problems: none if it was survived as it has to be.
-    """
+    """What came of a fault; it was survived where there are no problems."""
 
     fault: Fault
     status: str
@@ -138,9 +135,11 @@ def stopped(rig: Rig, fault: Fault) -> str:
 
 
 def one_too_many(rig: Rig, fault: Fault) -> str:
-    """Give one instruction more than there are places."""
     rig.show()
-    return [rig.tell(fault.text) for _ in range(4)][-1]
+    names = [rig.tell(fault.text) for _ in range(4)]
+    for name in names:
+        rig.answer(name)
+    return names[-1]
 
 
 def worker_signalled(number: signal.Signals, text: str = '') -> Callable[[Rig, Fault], str]:
@@ -276,6 +275,7 @@ def attempt(rig: Rig, fault: Fault) -> Trial:
         status, message = Status(result.outcome.status).name, result.outcome.status_message
         problems += _judge(fault, result)
         rig.until(lambda: rig.state == 'ready')
+        rig.show()
         following = rig.answer_on_film(rig.tell('echo')).outcome
         if following.status != Status.OK:
             problems.append(f'the next instruction got {Status(following.status).name}: '
@@ -297,4 +297,4 @@ def _judge(fault: Fault, result: Any) -> list[str]:
         problems.append(f'the message {message!r} does not say {fault.says!r} in one line')
     if status.is_error and (result.count != -1 or result.detections or not message):
         problems.append('an error with a count, detections or no message')
-    return problems if fault.check(result) else [*problems, 'not the result that it has to be']
+    return problems if fault.check(result) else [*problems, 'another result than it has to be']
