@@ -1,0 +1,145 @@
+"""What a model card says, as values; vr_ros.models.card reads them from files."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vr_ros.core.prompt import PromptTemplate
+from vr_ros.core.types import PerceptionError, Size, Status, Task
+
+
+@dataclass(frozen=True)
+class WeightsCard:
+    """Where weights come from: a repository on the Hugging Face hub, or this machine.
+
+    :param hub: repository id, '' for this machine.
+    :param revision: commit, branch or tag on the hub; '' takes what is there and records it.
+    :param path: the directory, or the file of Meta's layout, absolute; None for the hub.
+    :param sha256: expected hex digest by file name, for the files that the card names.
+    """
+
+    hub: str = ''
+    revision: str = ''
+    path: Path | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if self.path:
+            return str(self.path)
+        return f'{self.hub}@{self.revision}' if self.revision else self.hub
+
+
+@dataclass(frozen=True)
+class DtypeCard:
+    """Number format of the weights, by the kind of device ('cuda', 'cpu', …)."""
+
+    default: str
+    by_device: Mapping[str, str] = field(default_factory=dict)
+
+    def on(self, device_type: str) -> str:
+        """:return: 'float32', 'bfloat16' or 'float16'."""
+        return self.by_device.get(device_type, self.default)
+
+
+@dataclass(frozen=True)
+class ImageCard:
+    """How large the model sees an image.
+
+    :param size: width and height to which every image is squashed; None keeps the aspect ratio.
+    :param min_pixels, max_pixels: limits of width * height when the aspect ratio is kept.
+    :param interpolation: 'bilinear' or 'bicubic'.
+    """
+
+    size: Size | None
+    min_pixels: int = 0
+    max_pixels: int = 0
+    interpolation: str = 'bilinear'
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """How one task is put to the model.
+
+    :param question_style: 'visionreasoner' (lower case, stripped) or 'verbatim'.
+    """
+
+    template: PromptTemplate
+    question_style: str
+    image: ImageCard
+
+
+@dataclass(frozen=True)
+class ReasonerCard:
+    """A vision-language model.
+
+    :param family: 'qwen2_5_vl' or 'qwen3_vl'.
+    :param coordinates: 'absolute_resized' (pixels of the resized image) or 'relative_1000'.
+    :param max_new_tokens: an answer ends there at the latest.
+    :param stop: texts at which an answer ends.
+    """
+
+    weights: WeightsCard
+    family: str
+    coordinates: str
+    tasks: Mapping[Task, TaskCard]
+    max_new_tokens: int
+    stop: tuple[str, ...]
+    dtype: DtypeCard
+
+    def _task(self, task: Task) -> TaskCard:
+        if task not in self.tasks:
+            raise PerceptionError(
+                Status.BAD_INSTRUCTION,
+                f'the model has no prompt for {task.name.lower()}; ask for another task',
+            )
+        return self.tasks[task]
+
+    def template(self, task: Task) -> PromptTemplate:
+        """:raises PerceptionError: BAD_INSTRUCTION when the card has no prompt for the task."""
+        return self._task(task).template
+
+    def question_style(self, task: Task) -> str:
+        return self._task(task).question_style
+
+    def image(self, task: Task) -> ImageCard:
+        return self._task(task).image
+
+    def dtype_for(self, device_type: str) -> str:
+        return self.dtype.on(device_type)
+
+
+@dataclass(frozen=True)
+class SegmenterCard:
+    """A SAM 2 checkpoint.
+
+    :param image_size: edge in pixels of the square that it sees.
+    :param backend: 'transformers', or 'sam2' for Meta's package.
+    :param config: with 'sam2', the name of one of the package's configurations or the absolute path
+        of a YAML file; '' otherwise.
+    """
+
+    weights: WeightsCard
+    image_size: int
+    dtype: DtypeCard
+    backend: str = 'transformers'
+    config: str = ''
+
+    def dtype_for(self, device_type: str) -> str:
+        return self.dtype.on(device_type)
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A model as the user names it.
+
+    :param segmenter: None when the model has none: results then carry no masks.
+    :param router: what picks the task of an instruction that names none.
+    """
+
+    name: str
+    description: str
+    licence: str
+    reasoner: ReasonerCard
+    segmenter: SegmenterCard | None
+    router: str
