@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vr_ros.core.types import PerceptionError, Status
-from vr_ros.models.card import ModelCard
+from vr_ros.models.card import ModelCard, ReasonerCard, SegmenterCard
 from vr_ros.models.weights import resolve_weights
 
 # For activations, the cache of keys and values, and what libraries take when they are first used.
@@ -79,9 +79,15 @@ def check_card_fits(card: ModelCard, device: str) -> None:
     """
     kind = device.partition(':')[0]
     models = {'reasoner': card.reasoner, 'segmenter': card.segmenter}
-    parts = {name: weights_bytes(resolve_weights(model.weights), model.dtype_for(kind))
-             for name, model in models.items() if model is not None}
+    parts = {name: _model_bytes(model, kind) for name, model in models.items() if model is not None}
     check_fits(parts, device, host_free=free_host_bytes(), device_free=free_device_bytes(device))
+
+
+def _model_bytes(model: ReasonerCard | SegmenterCard, device_type: str) -> int:
+    path = model.weights.path
+    if path is not None and path.is_file():
+        return path.stat().st_size  # a checkpoint of another format, about as large as its tensors
+    return weights_bytes(resolve_weights(model.weights), model.dtype_for(device_type))
 
 
 def check_fits(parts: Mapping[str, int], device: str, *, host_free: int | None,
