@@ -69,6 +69,7 @@ def test_every_frame_between_answers_has_its_result(graph: MakeGraph) -> None:
         assert (found.track_id, found.track_state) == (seen.track_id, Detection.TRACK_TRACKED)
         assert (found.x_min, found.x_max, found.label) == (column, column + 8, 'lamp')
         assert found.has_mask and found.area_px == 64 and result.count == 1
+        assert found.position_status == Detection.POSITION_NONE     # no depth_topics
     sequences = [result.outcome.sequence for result in robot.answers(name)]
     assert sequences == list(range(len(sequences)))
     robot.until(lambda: masks and masks[-1].header == result.header)

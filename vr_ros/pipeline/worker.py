@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from vr_ros.core.events import Event, MasksEvent, ObjectsEvent, TextEvent
@@ -35,7 +36,7 @@ from vr_ros.pipeline.worker_errors import (
     release_memory,
     status_of,
 )
-from vr_ros.pipeline.worker_frames import DECODE, Rings
+from vr_ros.pipeline.worker_frames import DECODE, LOCATE, Rings
 from vr_ros.pipeline.worker_health import heartbeat
 from vr_ros.pipeline.worker_jobs import Job, Jobs
 from vr_ros.pipeline.worker_tracking import TrackThread, follow_answer
@@ -145,7 +146,8 @@ class Worker:
     def _load(self, message: protocol.Load) -> int:
         self._send(protocol.Loading('importing the back-end', float('nan')))
         try:
-            importlib.import_module(DECODE)  # here, so that the first answer does not wait for it
+            for module in (DECODE, LOCATE):  # here, so that no answer waits for them
+                importlib.import_module(module)
             factory = make_backend(self._backend_spec)
             self._send(protocol.Loading(f'loading {message.card}', float('nan')))
             self._backend = factory(message.card, **message.options)
@@ -204,7 +206,8 @@ class Worker:
         if not isinstance(perception, Perception):
             raise BackendError(f'expected a Perception, got {type(perception).__name__}')
         check_detections(perception.detections)
-        return perception
+        return replace(perception, detections=job.frame.located(
+            perception.detections, perception.image_size))
 
     def _on_event(self, request_id: int, event: Event) -> None:
         if isinstance(event, TextEvent):

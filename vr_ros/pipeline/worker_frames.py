@@ -2,15 +2,18 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 
-from vr_ros.core.types import PerceptionError, Status
+from vr_ros.core.cdr import parse_header
+from vr_ros.core.types import Detection, PerceptionError, PositionStatus, Size, Status
 from vr_ros.pipeline.frame_ring import FrameRing
 from vr_ros.pipeline.protocol import FrameKind, FrameRef
 
-# Not imported with this module: it needs OpenCV, and the node is to hear of loading at once.
+# Not imported with this module: they need OpenCV, and the node is to hear of loading at once.
 DECODE = 'vr_ros.pipeline.decode'
+LOCATE = 'vr_ros.pipeline.locating'
 
 
 class Rings:
@@ -53,6 +56,24 @@ class RingFrame:
             raise
         self._check()
         return image
+
+    def located(self, detections: tuple[Detection, ...], size: Size) -> tuple[Detection, ...]:
+        """Give detections their positions, or the reason why they have none.
+
+        :param size: of the image, in pixels.
+        """
+        ref = self._ref
+        if ref.locate is PositionStatus.NONE or not detections:
+            return detections
+        if ref.locate is not PositionStatus.OK:
+            return tuple(replace(found, position_status=ref.locate) for found in detections)
+        view, image_end = self._view(), ref.image_bytes
+        depth_end = image_end + ref.depth_bytes
+        located: tuple[Detection, ...] = importlib.import_module(LOCATE).add_positions(
+            detections, size, parse_header(view[:image_end]).frame_id, view[image_end:depth_end],
+            ref.depth_kind, view[depth_end:])
+        self._check()
+        return located
 
     def _view(self) -> memoryview:
         view = None if self._ring is None else self._ring.view(self._ref.slot)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vr_ros.core.types import Detection, PerceptionError
+from vr_ros.core.types import Detection, PerceptionError, Size
 from vr_ros.pipeline.protocol import Perceive, Track, Tracked
 from vr_ros.pipeline.worker_errors import check_detections, is_device_lost
 from vr_ros.pipeline.worker_frames import RingFrame
@@ -65,9 +65,11 @@ class TrackThread:
             self._send(tracked)
 
     def _track(self, request: Track, frame: RingFrame, started: float) -> Tracked:
-        tracks: Tracks = self._backend.track(request.camera, frame.image())
+        image = frame.image()
+        tracks: Tracks = self._backend.track(request.camera, image)
         check_detections(tracks.detections)
-        return Tracked(request.request_id, tracks.seed_id, tracks.detections,
+        detections = frame.located(tracks.detections, Size(image.shape[1], image.shape[0]))
+        return Tracked(request.request_id, tracks.seed_id, detections,
                        tracks.scene_changed, (time.perf_counter() - started) * 1e3)
 
 
