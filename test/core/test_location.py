@@ -220,6 +220,45 @@ def test_masks_of_a_larger_image(factor: int) -> None:
         locate_all([detection(0, mask)], points, size)
 
 
+@pytest.mark.parametrize('shift', [(-1, 0), (1, 0), (0, -1), (0, 1)])
+def test_masks_are_sampled_in_the_middle_of_a_pixel(shift: tuple[int, int]) -> None:
+    points, (mask,) = scene(box_depth(on_table(0, 0, 0.03), (0.1, 0.07, 0.06), 0.4))
+    # A third of a pixel aside, the middle of each pixel still lies in its own block of nine.
+    large = np.roll(mask.repeat(3, 0).repeat(3, 1), shift, (0, 1))
+    found, = locate_all([detection(0, large)], points, Size(480, 360))
+    assert found.position == located(mask, points)
+
+
+def test_stddev_grows_with_the_noise() -> None:
+    points, _ = scene()
+    mask = np.zeros((120, 160), np.bool_)
+    mask[40:80, 50:110] = True
+    rng = np.random.default_rng(2)
+    # A wall across the axis: leaving out the border moves its median by noise alone.
+    wall = (RAYS * 0.9).astype(np.float32)
+    deviations = []
+    for noise in (0.001, 0.004):
+        noisy = wall * (1 + rng.normal(0, noise / 0.9, mask.shape))[..., None].astype(np.float32)
+        deviations.append(located(mask, noisy).stddev_m)
+        alone = 1.2533 * noise / (mask.sum() / 25) ** 0.5
+        assert 0.8 * alone < deviations[-1] < 1.6 * alone
+    assert deviations[1] > 2.5 * deviations[0]
+
+
+def test_stddev_is_at_least_what_two_pixels_of_border_move() -> None:
+    points, (mask,) = scene(box_depth(on_table(0, 0, 0.03), (0.12, 0.1, 0.06), 0.0))
+    inner = mask.copy()
+    for axis in (0, 1):
+        inner &= np.roll(mask, 1, axis) & np.roll(mask, -1, axis)
+    z = points[..., 2]
+    near = [mask & np.roll(mask, s, a) & (abs(z - np.roll(z, s, a)) < 0.02)
+            for a in (0, 1) for s in (1, -1)]
+    inner &= np.logical_and.reduce(near)
+    moved = abs(float(np.median(z[mask]) - np.median(z[inner])))
+    assert moved > 1e-4
+    assert located(mask, points).stddev_m == pytest.approx(2 * moved, rel=0.1)
+
+
 def test_without_a_mask_the_middle_of_the_box_is_taken() -> None:
     points, (mask,) = scene(box_depth(on_table(0, 0, 0.03), (0.12, 0.1, 0.06), 0.0))
     found = replace(detection(0, mask), mask=None)
