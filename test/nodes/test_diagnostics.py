@@ -1,6 +1,8 @@
 """When the node calls itself well, in trouble, or broken."""
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from dispatching import image_cdr
 from std_msgs.msg import Header
@@ -13,6 +15,7 @@ from vr_ros.nodes.diagnostics import (
     WARN,
     CameraJudge,
     Diagnosis,
+    judge_callbacks,
     judge_instructions,
     judge_model,
     to_message,
@@ -123,6 +126,13 @@ def test_the_rate_is_that_since_the_last_look() -> None:
         camera.put(image_cdr(0), 0.0)
     assert rate(10.5) == '30.0'
     assert rate(11.5) == '0.0'
+
+
+def test_callbacks_that_failed_are_named() -> None:
+    assert judge_callbacks(Counter()).level == OK
+    diagnosis = judge_callbacks(Counter(_on_text=2, _pump=1))
+    assert diagnosis.level == WARN and diagnosis.message.startswith('3 failed')
+    assert diagnosis.values == {'failed': '3', '_on_text': '2', '_pump': '1'}
 
 
 def test_message() -> None:

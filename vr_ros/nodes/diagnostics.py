@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -83,6 +84,18 @@ def judge_instructions(waiting: int, limit: int, results: ResultStatistics, now:
     if max_latency_s and slowest_s > max_latency_s:
         return Diagnosis('instructions', WARN, f'answers take up to {slowest_s:.1f} s', values)
     return Diagnosis('instructions', OK, f'{waiting} open', values)
+
+
+def judge_callbacks(failures: Counter[str]) -> Diagnosis:
+    """Judge the node itself.
+
+    :param failures: how often each of its callbacks has failed.
+    """
+    count = sum(failures.values())
+    return Diagnosis(
+        'callbacks', WARN if count else OK,
+        f'{count} failed; the log has their tracebacks' if count else 'none has failed',
+        {'failed': str(count), **{name: str(times) for name, times in failures.most_common(20)}})
 
 
 class CameraJudge:

@@ -103,7 +103,7 @@ class Dispatcher:
         if not instruction.id:
             instruction = replace(instruction, id=str(uuid.uuid4()))
         if len(instruction.id) <= MAX_ID_CHARS and not self._ids.add(instruction.id):
-            self._warn(f'instruction {instruction.id:.80} was given before: ignored')
+            self._warn(f'instruction {instruction.id!r:.80} was given before: ignored')
             return 0
         cameras = [''] if picture is not None else self._targets(instruction)
         try:
@@ -223,7 +223,7 @@ class Dispatcher:
     def _stop(self, instruction: Instruction) -> None:
         jobs = self._queue.matching(instruction.id, instruction.cameras)
         if not jobs:
-            self._warn(f'STOP {instruction.id:.80}: there is nothing to stop')
+            self._warn(f'STOP {instruction.id!r:.80}: there is nothing to stop')
         for job in jobs:
             self._end(job, Status.CANCELLED, 'stopped by an instruction')
         self.pump()

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +30,7 @@ from vr_ros.nodes.convert import (
 )
 from vr_ros.nodes.dispatch import Dispatcher
 from vr_ros.nodes.parameters import PerceptionParameters
+from vr_ros.nodes.safely import report_failure
 from vr_ros.nodes.updates import Answer, Progress, Update, failed
 from vr_ros.pipeline.protocol import FrameKind
 
@@ -87,7 +87,7 @@ class PerceiveRequests:
             self._dispatcher.cancel(self._goals.get(bytes(goal.goal_id.uuid), ''))
             self._after()
         except Exception:
-            self._node.get_logger().error(f'cancelling failed\n{traceback.format_exc()}')
+            report_failure(self._node, 'cancelling')
         return CancelResponse.ACCEPT
 
     async def _on_picture(self, request: PerceiveImage.Request,
@@ -135,8 +135,7 @@ class PerceiveRequests:
             answer, reasoning=values.reasoning, raw_text_limit=values.raw_text_limit)
 
     def _internal_error(self, instruction: Instruction) -> Answer:
-        self._node.get_logger().error(
-            f'instruction {instruction.id:.80} failed\n{traceback.format_exc()}')
+        report_failure(self._node, 'answering', instruction.id)
         return failed(instruction, PerceptionError(
             Status.MODEL_ERROR, "an error within the node; the node's log has more"))
 

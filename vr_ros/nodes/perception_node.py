@@ -16,7 +16,13 @@ from vr_ros.nodes import qos
 from vr_ros.nodes.alarm import Alarm
 from vr_ros.nodes.cameras import Camera, make_cameras
 from vr_ros.nodes.convert import InstructionMsg, instruction_from_msg
-from vr_ros.nodes.diagnostics import CameraJudge, judge_instructions, judge_model, to_message
+from vr_ros.nodes.diagnostics import (
+    CameraJudge,
+    judge_callbacks,
+    judge_instructions,
+    judge_model,
+    to_message,
+)
 from vr_ros.nodes.dispatch import Clocks, Dispatcher
 from vr_ros.nodes.image_input import ImageInput
 from vr_ros.nodes.parameter_server import ParameterServer
@@ -24,7 +30,7 @@ from vr_ros.nodes.parameter_spec import ParameterError
 from vr_ros.nodes.parameters import PerceptionParameters
 from vr_ros.nodes.perceive_requests import PerceiveRequests
 from vr_ros.nodes.publishers import ResultPublishers
-from vr_ros.nodes.safely import safely
+from vr_ros.nodes.safely import failures_of, safely
 from vr_ros.nodes.spin import run_node
 from vr_ros.nodes.topic_diagnosis import judge_topics
 from vr_ros.nodes.topic_watch import watch_of
@@ -186,7 +192,7 @@ class PerceptionNode(LifecycleNode):
         diagnoses = [judge_model(health, now), judge_instructions(
             self._dispatcher.waiting, values.queue_size, self._dispatcher.results, now,
             values.max_latency),
-            judge_topics(watch_of(self))]
+            judge_topics(watch_of(self)), judge_callbacks(failures_of(self))]
         clock = self.get_clock().now()
         for camera in self._cameras.values() if self._is_active else ():
             diagnoses.append(self._camera_judge.judge(

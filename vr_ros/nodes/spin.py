@@ -6,7 +6,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 
 import rclpy
@@ -15,6 +14,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from vr_ros.nodes.parameter_spec import ParameterError
+from vr_ros.nodes.safely import report_failure
 
 EXIT_OK = 0
 EXIT_USAGE = 2
@@ -67,7 +67,7 @@ def _spin(executor: SingleThreadedExecutor, node: Node) -> None:
         except Exception:
             # As when a client goes away just before its response is sent.
             failures += 1
-            node.get_logger().error(f'spinning goes on after\n{traceback.format_exc()}')
+            report_failure(node, 'spin')
             if failures >= _FAILURES_IN_A_ROW:
                 raise
 
