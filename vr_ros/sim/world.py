@@ -54,6 +54,13 @@ class World:
             self.steps = _settle(model, data)
             self.poses = _resting_poses(spec, data)
 
+    @classmethod
+    def posed(cls, spec: SceneSpec, poses: dict[int, ObjectPose]) -> World:
+        """Put objects where the poses say, without physics; those without a pose are not there."""
+        world = cls.__new__(cls)
+        world.spec, world.poses, world.steps = spec, poses, 0
+        return world
+
     @property
     def objects(self) -> dict[int, ObjectSpec]:
         """The objects that are there, by id."""
