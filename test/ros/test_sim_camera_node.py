@@ -8,22 +8,26 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import Point, PointStamped, PoseStamped
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header, String
 from watch import Watcher, overrides, watching
 
 from vr_ros.core.types import Status, Task
 from vr_ros.msg import Answer, DetectionArray, Instruction
+from vr_ros.nodes import qos
 from vr_ros.nodes.parameter_spec import ParameterError
 from vr_ros.nodes.sim_camera_node import SimCameraNode
 from vr_ros.sim.cameras import CameraPose
+from vr_ros.sim.gripper import pick
 from vr_ros.sim.instructions import answer_key
 from vr_ros.sim.renderer import TableCamera, render_scene
 from vr_ros.sim.scene import sample_scene
 from vr_ros.sim.truth import FrameTruth, ObjectTruth
+from vr_ros.sim.world import World
 
 SEED = 1_000_000
 Start = Callable[..., Watcher]
@@ -254,3 +258,102 @@ def test_a_new_seed_shows_a_new_scene(start: Start) -> None:
 def test_bad_parameters_are_refused(start: Start, parameters: dict[str, Any]) -> None:
     with pytest.raises(ParameterError, match=next(iter(parameters))):
         start(**parameters)
+
+
+class Hand:
+    """Sends the gripper about, and hears what it holds."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+        self.held: list[String] = watcher.listen(String, 'gripper/held', qos.latched())
+        self.images: list[Image] = watcher.listen(Image, 'image')
+        self._goals = watcher.node.create_publisher(PointStamped, 'gripper/goal', 10)
+        watcher.until(lambda: self.held and self.images and self._goals.get_subscription_count())
+
+    def go(self, point: Any, frame_id: str = 'world', stamp: Any = None) -> str:
+        """Send a goal and wait for what is said about it."""
+        before = len(self.held)
+        goal = PointStamped(header=Header(frame_id=frame_id),
+                            point=Point(**dict(zip('xyz', map(float, point), strict=True))))
+        if stamp is not None:
+            goal.header.stamp = stamp
+        self._goals.publish(goal)
+        self.watcher.until(lambda: len(self.held) > before)
+        return self.held[-1].data
+
+    def sees(self, world: World) -> None:
+        """Wait for a picture of a world."""
+        with TableCamera(world) as camera:
+            expected = camera.render().rgb
+        self.watcher.until(lambda: np.array_equal(pixels(self.images[-1]), expected))
+
+
+def above(item: ObjectTruth) -> tuple[float, float, float]:
+    return (*item.world_position[:2], 0.1)
+
+
+def name(item: ObjectTruth) -> str:
+    return f'{item.size_name} {item.colour} {item.kind}'
+
+
+def test_the_gripper_lifts_what_is_where_it_is_sent_and_pictures_follow(start: Start) -> None:
+    hand = Hand(start(objects=4))
+    truth, world = render_scene(SEED, count=4).truth, World(sample_scene(SEED, 4))
+    first, second = truth.targets[:2]
+    assert [m.data for m in hand.held] == ['']
+    hand.sees(world)
+    assert hand.go(above(first)) == name(first)
+    lifted = World.posed(world.spec, pick(world, above(first)).poses)
+    assert lifted.poses[first.id].position[2] > 0.15
+    hand.sees(lifted)
+    # What was held goes out of the scene; what is on the table stays.
+    assert hand.go(above(second)) == name(second)
+    left = {i: pose for i, pose in lifted.poses.items() if i != first.id}
+    hand.sees(World.posed(world.spec, pick(World.posed(world.spec, left), above(second)).poses))
+    # Another scene, and the first again: all is back.
+    for seed in (SEED + 1, SEED):
+        hand.watcher.others[0].set_parameters([Parameter('seed', value=seed)])
+        hand.sees(World(sample_scene(seed, 4)))
+    assert [m.data for m in hand.held] == ['', name(first), name(second), '']
+
+
+def test_a_goal_in_the_optical_frame_counts_from_where_the_camera_was(start: Start) -> None:
+    watcher = start(objects=4, orbit=40.0)
+    truths = watcher.listen(DetectionArray, 'truth/detections')
+    infos = watcher.listen(CameraInfo, 'camera_info')
+    instructions = watcher.node.create_publisher(Instruction, 'instruction', 10)
+    hand = Hand(watcher)
+    watcher.until(lambda: infos and instructions.get_subscription_count())
+    instructions.publish(Instruction(id='all', text='find all objects'))
+    watcher.until(lambda: truths)
+    seen = len(infos)
+    watcher.until(lambda: len(infos) > seen + 5)   # the camera has gone on
+    found = truths[0].detections[0]
+    centre = found.center_pose.position
+    held = hand.go((centre.x, centre.y, centre.z), 'camera_optical_frame', truths[0].header.stamp)
+    assert held == found.label != ''
+
+
+@pytest.mark.parametrize(('point', 'frame_id'), [
+    ((0.0, 0.0, 0.1), 'base_link'),               # a frame that the camera does not know
+    ((0.0, 0.0, 0.1), ''),                        # no frame
+    ((0.0, 0.0, 0.1), 'camera_optical_frame'),    # at stamp 0 there was no image
+    ((3.0, 0.0, 0.1), 'world'),                   # out of reach
+    ((float('nan'), 0.0, 0.1), 'world'),          # nowhere
+])
+def test_a_goal_that_cannot_be_reached_moves_nothing(
+        start: Start, point: tuple[float, ...], frame_id: str) -> None:
+    hand = Hand(start(objects=4))
+    target = render_scene(SEED, count=4).truth.targets[0]
+    world = World(sample_scene(SEED, 4))
+    assert hand.go(above(target)) == name(target)
+    assert hand.go(point, frame_id) == name(target)     # said again
+    hand.sees(World.posed(world.spec, pick(world, above(target)).poses))
+
+
+def test_over_the_bare_table_nothing_is_lifted(start: Start) -> None:
+    hand = Hand(start(objects=1))
+    place = np.array(World(sample_scene(SEED, 1)).poses[0].position)
+    place[0] += 0.3 if place[0] < 0 else -0.3
+    assert hand.go(place) == ''
+    hand.sees(World(sample_scene(SEED, 1)))

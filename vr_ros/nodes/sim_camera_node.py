@@ -5,6 +5,9 @@ is published when the result arrives, for the frame with the result's stamp, und
 instruction id. Instructions that were sent by the action are seen as well, and a continuous one
 gets the truth of each of its frames. Where no perception node is on the graph, the truth follows
 the instruction at once, for the newest frame.
+
+A gripper hangs over the table. It goes to each point on gripper/goal, comes down until it touches,
+lifts what its suction holds, and says on gripper/held what that is.
 """
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PointStamped, PoseStamped
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 
 from vr_ros.core.types import Instruction, Mode, Size, Stamp
 from vr_ros.nodes import qos
@@ -35,8 +38,9 @@ from vr_ros.nodes.sim_messages import (
     image_message,
     jpeg_message,
     truth_messages,
+    world_point,
 )
-from vr_ros.nodes.sim_studio import Photo, Studio, View
+from vr_ros.nodes.sim_studio import Grasp, Photo, Studio, View
 from vr_ros.nodes.spin import run_node
 from vr_ros.sim.instructions import answer_key
 from vr_ros.sim.truth import FrameTruth
@@ -84,6 +88,8 @@ class SimCameraNode(Node):
         values = self._settings.values
         self._studio = Studio(Size(values.width, values.height))
         self._rendering: tuple[Time, Future[Photo]] | None = None
+        self._grasping: tuple[View, Future[Grasp]] | None = None
+        self._held, self._is_changed = '', False
         self._truths: OrderedDict[int, FrameTruth] = OrderedDict()
         self._newest: Header | None = None
         self._angle_rad, self._ticked_at = 0.0, self.get_clock().now()
@@ -94,10 +100,14 @@ class SimCameraNode(Node):
             raise
         self._make_publishers()
         self._rendered = self.create_guard_condition(safely(self, self._on_rendered))
+        self._grasped = self.create_guard_condition(safely(self, self._on_grasped))
         qos.create_subscription(self, InstructionMsg, 'instruction',
                                 safely(self, self._on_instruction), qos.command())
         qos.create_subscription(self, DetectionArray, 'detections',
                                 safely(self, self._on_result), qos.command())
+        qos.create_subscription(self, PointStamped, 'gripper/goal',
+                                safely(self, self._on_goal), qos.command())
+        self._say_held('')
         self.create_timer(1.0 / values.rate, safely(self, self._tick))
         self.get_logger().info(
             f'Scene {values.seed}: {len(self._photo.frame.truth.targets)} objects in sight')
@@ -115,6 +125,7 @@ class SimCameraNode(Node):
         self._pose = qos.create_publisher(self, PoseStamped, 'camera_pose', _camera())
         self._truth = qos.create_publisher(self, DetectionArray, 'truth/detections', qos.result())
         self._answer = qos.create_publisher(self, AnswerMsg, 'truth/answer', qos.result())
+        self._holding = qos.create_publisher(self, String, 'gripper/held', qos.latched())
 
     def _view(self) -> View:
         values = self._settings.values
@@ -128,9 +139,10 @@ class SimCameraNode(Node):
         if self._rendering is not None:
             return
         view = self._view()
-        if view == self._photo.view:
+        if view == self._photo.view and not self._is_changed:
             self._publish(now)
             return
+        self._is_changed = False
         future = self._studio.photograph(view)
         self._rendering = now, future
         future.add_done_callback(lambda _: self._rendered.trigger())
@@ -139,8 +151,54 @@ class SimCameraNode(Node):
         if self._rendering is None or not self._rendering[1].done():
             return
         (exposed_at, future), self._rendering = self._rendering, None
-        self._photo = future.result()
+        before, self._photo = self._photo, future.result()
+        if self._held and not _same_scene(before.view, self._photo.view):
+            self._say_held('')
         self._publish(exposed_at)
+
+    def _on_goal(self, goal: PointStamped) -> None:
+        problem, truth = '', None
+        if self._grasping is not None:
+            problem = 'the gripper is still busy with the goal before'
+        elif goal.header.frame_id == self._settings.values.frame_id:
+            truth = self._truths.get(Time.from_msg(goal.header.stamp).nanoseconds)
+            problem = '' if truth else 'its stamp is not that of an image, or of one too long ago'
+        elif goal.header.frame_id != self._settings.values.world_frame_id:
+            problem = f'its frame is {goal.header.frame_id!r}, which is not known here'
+        if problem:
+            self._refuse(problem)
+            return
+        view = self._view()
+        future = self._studio.grasp(view, world_point(goal, truth))
+        self._grasping = view, future
+        future.add_done_callback(lambda _: self._grasped.trigger())
+
+    def _on_grasped(self) -> None:
+        if self._grasping is None or not self._grasping[1].done():
+            return
+        (view, future), self._grasping = self._grasping, None
+        try:
+            grasp = future.result()
+        except ValueError as error:
+            self._refuse(str(error))
+            return
+        self._is_changed = True
+        if not _same_scene(view, self._view()):
+            self._say_held('')  # of the scene that is shown by now, everything is on the table
+            return
+        nothing = ('nothing: its suction did not hold' if grasp.touched
+                   else 'nothing: it came down on the bare table')
+        self.get_logger().info(f'Gripper lifted {grasp.held or nothing}')
+        self._say_held(grasp.held)
+
+    def _refuse(self, why: str) -> None:
+        """Warn, and say again what is held: whoever waits for it gets an answer."""
+        self.get_logger().warning(f'A gripper/goal is not taken: {why}')
+        self._say_held(self._held)
+
+    def _say_held(self, words: str) -> None:
+        self._held = words
+        self._holding.publish(String(data=words))
 
     def _publish(self, exposed_at: Time) -> None:
         values, frame = self._settings.values, self._photo.frame
@@ -189,6 +247,10 @@ class SimCameraNode(Node):
         detections, answer = truth_messages(key, truth, header, instruction)
         self._truth.publish(detections)
         self._answer.publish(answer)
+
+
+def _same_scene(one: View, other: View) -> bool:
+    return (one.seed, one.objects) == (other.seed, other.objects)
 
 
 def _camera() -> QoSProfile:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
+from geometry_msgs.msg import Point, PointStamped, Pose, PoseStamped, Quaternion
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -67,6 +68,20 @@ def camera_pose_message(stamp: Any, world_frame_id: str, truth: FrameTruth) -> P
     """
     return PoseStamped(header=Header(stamp=stamp, frame_id=world_frame_id), pose=_pose(
         truth.camera_pose[:3], truth.camera_pose[3:]))
+
+
+def world_point(goal: PointStamped, truth: FrameTruth | None) -> tuple[float, float, float]:
+    """Read a point.
+
+    :param truth: of the frame in whose optical frame the point is; None: it is in the world.
+    :return: x, y, z in the world, metres.
+    """
+    point = (goal.point.x, goal.point.y, goal.point.z)
+    if truth is None:
+        return point
+    turned = Rotation.from_quat(truth.camera_pose[3:]).apply(point)
+    x, y, z = (float(v) for v in turned + truth.camera_pose[:3])
+    return x, y, z
 
 
 def truth_messages(key: SimInstruction, truth: FrameTruth, header: Header,
