@@ -115,6 +115,31 @@ def test_dtype_by_device(tmp_path):
     assert card.reasoner.dtype_for('cpu') == 'float32'
 
 
+META_SEGMENTER = {
+    'backend': 'sam2', 'weights': {'path': 'large.pt'}, 'image_size': 1024, 'dtype': 'float32',
+    'config': 'configs/sam2.1/sam2.1_hiera_l.yaml',
+}
+
+
+def test_segmenter_backends(tmp_path):
+    own = {'weights': {'path': 'sam2'}, 'image_size': 1024, 'dtype': 'float32'}
+    segmenter = load_card(write_card(tmp_path, {'segmenter': own})).segmenter
+    assert (segmenter.backend, segmenter.config) == ('transformers', '')
+    segmenter = load_card(write_card(tmp_path, {'segmenter': META_SEGMENTER})).segmenter
+    assert segmenter.backend == 'sam2'
+    assert segmenter.config == 'configs/sam2.1/sam2.1_hiera_l.yaml'
+    assert segmenter.weights.path == tmp_path / 'large.pt'
+
+
+@pytest.mark.parametrize(('config', 'expected'), [
+    ('./mine.yaml', '{card}/mine.yaml'), ('../mine.yaml', '{parent}/mine.yaml'),
+    ('/etc/mine.yaml', '/etc/mine.yaml'), ('mine.yaml', 'mine.yaml'),  # the last is a name
+])
+def test_own_segmenter_configurations_are_relative_to_the_card(tmp_path, config, expected):
+    card = load_card(write_card(tmp_path, {'segmenter': META_SEGMENTER | {'config': config}}))
+    assert card.segmenter.config == expected.format(card=tmp_path, parent=tmp_path.parent)
+
+
 @pytest.mark.parametrize(('changes', 'message'), [
     # misspelt optional, misspelt required, and unknown keys
     ({'reasoner.stopp': []}, 'reasoner: unknown key "stopp".*nearest: "stop"'),
@@ -156,6 +181,19 @@ def test_dtype_by_device(tmp_path):
     ({'reasoner.weights.revision': 'main'}, 'weights.revision: only for weights on the hub'),
     ({'reasoner.weights.sha256': {'m.safetensors': 'abc'}}, 'm.safetensors: expected 64 hex'),
     ({'segmenter': {'weights': {'path': 's'}, 'dtype': 'float32'}}, 'image_size: missing'),
+    # segmenter: no such back-end, Meta's without a configuration, not by path, another file's
+    # digest, a home that is none; a configuration for the other back-end
+    ({'segmenter': META_SEGMENTER | {'backend': 'sam3'}},
+     'segmenter.backend: unknown "sam3"; known: transformers, sam2.*nearest: "sam2"'),
+    ({'segmenter': META_SEGMENTER | {'config': None}}, 'segmenter.config: missing'),
+    ({'segmenter': META_SEGMENTER | {'weights': {'hub': 'facebook/sam2.1-hiera-large'}}},
+     'segmenter.weights.hub: backend sam2 takes its checkpoint by path'),
+    ({'segmenter': META_SEGMENTER | {'weights': {'path': 'a.pt', 'sha256': {'b.pt': '0' * 64}}}},
+     'segmenter.weights.sha256: expected the digest of a.pt alone'),
+    ({'segmenter': META_SEGMENTER | {'config': '~nobody-of-this-name/mine.yaml'}},
+     'segmenter.config: Could not determine home'),
+    ({'segmenter': META_SEGMENTER | {'backend': 'transformers'}},
+     'segmenter.config: only with backend: sam2'),
 ])
 def test_wrong_card_names_file_and_key(tmp_path, changes, message):
     path = write_card(tmp_path, changes)
