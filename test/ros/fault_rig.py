@@ -35,13 +35,14 @@ class Rig:
 
     :param folder: for the node's log.
     :param namespace: tells nodes apart that exist at the same time.
+    :param backend: of the worker; '' for real models.
     :param check_fields: whether messages are checked as in tests, or not, as in the field.
     """
 
     def __init__(self, folder: Path, namespace: str = 'faults', *, check_fields: bool = True,
-                 **parameters: Any) -> None:
+                 backend: str = FAULT_BACKEND, **parameters: Any) -> None:
         self.log = folder / f'{namespace}.log'
-        self._namespace, self._check_fields = namespace, check_fields
+        self._namespace, self._check_fields, self._backend = namespace, check_fields, backend
         self._parameters = {**PARAMETERS, **parameters}
         self.health: dict[str, dict[str, str]] = {}
         self.workers: set[int] = set()
@@ -65,7 +66,7 @@ class Rig:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {
-            **os.environ, 'VR_ROS_WORKER_BACKEND': FAULT_BACKEND, 'VR_ROS_PYTHON': sys.executable}
+            **os.environ, 'VR_ROS_WORKER_BACKEND': self._backend, 'VR_ROS_PYTHON': sys.executable}
         environment.pop('ROS_PYTHON_CHECK_FIELDS', None)
         if self._check_fields:
             environment['ROS_PYTHON_CHECK_FIELDS'] = '1'
@@ -100,13 +101,15 @@ class Rig:
         self.robot.node.destroy_node()
         rclpy.shutdown(context=self._context)
 
-    def until_ready(self) -> None:
+    def until_ready(self, patience_s: float = PATIENCE_S) -> None:
         """Wait until the node has its model and hears both images and instructions."""
-        self.until(lambda: self.state == 'ready')
+        self.until(lambda: self.state in ('ready', 'failed'), patience_s)
+        if self.state == 'failed':
+            raise ChildProcessError(self.health['model']['message'])
         self.robot.wait_for_camera()
         self.robot.connect()
 
-    def until(self, condition: Callable[[], Any]) -> Any:
+    def until(self, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
         """Wait for a condition.
 
         :raises TimeoutError: it does not come true.
@@ -117,7 +120,7 @@ class Rig:
                 raise ChildProcessError(f'the node ended with {self.process.returncode}')
             return condition()
 
-        return self.robot.until(holds, PATIENCE_S)
+        return self.robot.until(holds, patience_s)
 
     @property
     def state(self) -> str:
