@@ -1,7 +1,10 @@
-"""The SAM 2 segmenter against transformers' own forward pass, on a tiny random checkpoint."""
+"""The segmenters, each with the same weights, against transformers' own forward pass.
+
+One tiny random checkpoint, saved in the layout of each back-end.
+"""
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,13 +12,21 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from meta_layout import FIXED_DECODER, sam2_package, save_meta_checkpoint
 from PIL import Image
-from transformers import Sam2Config, Sam2Model, Sam2VideoConfig, Sam2VideoModel
+from transformers import Sam2Config, Sam2Model
 
 from vr_ros.core.types import Mask, PerceptionError, Size, Status
 from vr_ros.models.card import DtypeCard, SegmenterCard, WeightsCard
-from vr_ros.models.sam2_masks import crop_masks
-from vr_ros.models.segmenter import MEAN, STD, ImageFeatures, Sam2Segmenter, preprocess
+from vr_ros.models.segmenter import (
+    MEAN,
+    STD,
+    ImageFeatures,
+    Segmenter,
+    load_segmenter,
+    preprocess,
+)
+from vr_ros.models.video_memory import VideoMemory
 
 EDGE = 64
 WIDTH, HEIGHT = 90, 70
@@ -69,7 +80,9 @@ def randomise(model: torch.nn.Module, seed: int = 23) -> torch.nn.Module:
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory) -> Path:
     directory = tmp_path_factory.mktemp('sam2')
-    randomise(Sam2Model(Sam2Config(**tiny_parts()))).save_pretrained(directory)
+    parts = tiny_parts()
+    parts['mask_decoder_config'] |= FIXED_DECODER
+    randomise(Sam2Model(Sam2Config(**parts)), seed=18).save_pretrained(directory)
     return directory
 
 
@@ -79,8 +92,26 @@ def reference(checkpoint) -> Sam2Model:
 
 
 @pytest.fixture(scope='module')
-def segmenter(checkpoint) -> Sam2Segmenter:
-    return Sam2Segmenter.load(card_of(checkpoint))
+def meta_card(reference, tmp_path_factory) -> SegmenterCard:
+    """The same checkpoint in Meta's layout."""
+    sam2_package()
+    directory = tmp_path_factory.mktemp('meta')
+    save_meta_checkpoint(directory, reference.state_dict(), EDGE)
+    return replace(card_of(directory / 'tiny.pt'), backend='sam2',
+                   config=str(directory / 'tiny.yaml'))
+
+
+@pytest.fixture(scope='module', params=['transformers', 'sam2'])
+def card(request, checkpoint) -> SegmenterCard:
+    """Each back-end in turn; what holds for one must hold for the other."""
+    if request.param == 'sam2':
+        return request.getfixturevalue('meta_card')
+    return card_of(checkpoint)
+
+
+@pytest.fixture(scope='module')
+def segmenter(card) -> Segmenter:
+    return load_segmenter(card)
 
 
 @pytest.fixture(scope='module')
@@ -189,46 +220,6 @@ def test_area_and_box_are_those_of_the_mask(segmenter, features):
         assert result.box == extent
 
 
-def blobs(height: int, width: int) -> torch.Tensor:
-    """Logits of every awkward kind: see the comments."""
-    logits = torch.full((8, height, width), -3.0)
-    logits[1] = 2.0                                             # everything
-    logits[2, height // 2, width // 2] = 5.0                    # one pixel
-    logits[3, 0, 0] = logits[3, -1, -1] = 1.0                   # opposite corners
-    logits[4, :, width - 2:] = 4.0                              # along an edge
-    logits[5, 2:5, 3:9] = 1e-6                                  # barely
-    logits[6] = torch.randn(height, width, generator=torch.Generator().manual_seed(1))  # noise
-    logits[7] = 0.0                                             # exactly the threshold: nowhere
-    return logits
-
-
-@pytest.mark.parametrize(('source', 'size'), [
-    ((64, 64), Size(640, 480)),     # the embedded segmenter on a camera image
-    ((256, 256), Size(1920, 1080)),  # SAM 2 at full HD
-    ((256, 256), Size(101, 67)),    # shrinking
-    ((16, 16), Size(16, 16)),       # as it is
-    ((16, 16), Size(1, 300)),       # a sliver
-])
-def test_crops_equal_the_full_frame(source, size):
-    logits = blobs(*source)
-    full = full_frame(logits, size)
-    for crop, wanted in zip(crop_masks(logits, size), full, strict=True):
-        mask = np.zeros((size.height, size.width), bool)
-        height, width = crop.pixels.shape
-        mask[crop.y:crop.y + height, crop.x:crop.x + width] = crop.pixels
-        differing = mask != (wanted > 0)
-        # torch fuses multiplication and addition: signs may differ where a logit rounds to 0.
-        assert np.abs(wanted[differing]).max(initial=0) < 1e-7
-
-
-def test_crop_is_small_where_the_mask_is():
-    logits = torch.full((1, 256, 256), -1.0)
-    logits[0, 100:110, 50:60] = 1.0
-    (crop,) = crop_masks(logits, Size(2560, 2560))
-    assert crop.pixels.shape == (110, 110)  # 10 positive ones, half a neighbour on either side
-    assert (crop.x, crop.y) == (495, 995)
-
-
 @pytest.mark.parametrize(('height', 'width', 'edge'), [
     (480, 640, 256),    # shrinking: antialiased
     (1080, 1920, 1024),  # SAM 2 at full HD
@@ -271,79 +262,34 @@ def test_features_equal_transformers(segmenter, reference, features):
     torch.testing.assert_close(features.maps[-1] + no_memory, wanted[-1])
 
 
-def test_bfloat16_keeps_prompts_exact(checkpoint, segmenter):
-    half = Sam2Segmenter.load(card_of(checkpoint, dtype='bfloat16'))
+def test_bfloat16_keeps_prompts_exact(card, segmenter):
+    half = load_segmenter(replace(card, dtype=DtypeCard('bfloat16')))
     image = photo(HEIGHT, WIDTH)
-    assert half.encode(image).maps[0].dtype == torch.bfloat16
-    full = segmenter.model.prompt_encoder.state_dict()
-    for name, tensor in half.model.prompt_encoder.state_dict().items():
-        torch.testing.assert_close(tensor, full[name], rtol=0, atol=0)
+    assert {seen.dtype for seen in half.encode(image).maps} == {torch.bfloat16}
+    full = segmenter.model.state_dict()
+    prompts = [name for name in full if 'prompt_encoder' in name]
+    assert len(prompts) > 10
+    for name, tensor in half.model.state_dict().items():
+        if name in prompts:
+            torch.testing.assert_close(tensor, full[name], rtol=0, atol=0)
     results = half.decode(half.encode(image), BOXES, POINTS)
     wanted = segmenter.decode(segmenter.encode(image), BOXES, POINTS)
     for ours, theirs in zip(results, wanted, strict=True):
         assert ours.score == pytest.approx(theirs.score, abs=0.1)
 
 
-def test_other_image_size(checkpoint):
-    larger = Sam2Segmenter.load(card_of(checkpoint, image_size=128))
+def test_other_image_size(card):
+    larger = load_segmenter(replace(card, image_size=128))
     features = larger.encode(photo(HEIGHT, WIDTH))
     assert [tuple(m.shape[2:]) for m in features.maps] == [(32, 32), (16, 16), (8, 8)]
     assert len(larger.decode(features, BOXES, POINTS)) == len(BOXES)
-    with pytest.raises(PerceptionError, match='image_size 72 is no multiple of 16'):
-        Sam2Segmenter.load(card_of(checkpoint, image_size=72))
-
-
-def test_video_checkpoints_load(tmp_path, features):
-    # The layout of the published checkpoints: the image model's weights among the video model's.
-    config = Sam2VideoConfig(
-        **tiny_parts(), image_size=EDGE, memory_attention_hidden_size=32,
-        memory_encoder_hidden_size=32, memory_encoder_output_channels=16,
-    )
-    video = randomise(Sam2VideoModel(config))
-    video.save_pretrained(tmp_path)
-    segmenter = Sam2Segmenter.load(card_of(tmp_path))
-    weight = segmenter.model.mask_decoder.mask_tokens.weight
-    torch.testing.assert_close(weight, video.mask_decoder.mask_tokens.weight)
-    assert len(segmenter.decode(segmenter.encode(photo(HEIGHT, WIDTH)), BOXES)) == len(BOXES)
-
-
-def copy_checkpoint(source: Path, target: Path) -> Path:
-    for path in source.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
-    return target
-
-
-def message_of(directory: Path) -> str:
-    with pytest.raises(PerceptionError) as caught:
-        Sam2Segmenter.load(card_of(directory))
+    with pytest.raises(PerceptionError, match='image_size 72 is no multiple of') as caught:
+        load_segmenter(replace(card, image_size=72))
     assert caught.value.status == Status.MODEL_UNAVAILABLE
-    assert '\n' not in caught.value.message
-    return caught.value.message
 
 
-def test_truncated_weights_are_named(checkpoint, tmp_path):
-    file = copy_checkpoint(checkpoint, tmp_path) / 'model.safetensors'
-    file.write_bytes(file.read_bytes()[:-1000])
-    assert f'{file} is damaged' in message_of(tmp_path)
-
-
-def test_weights_of_another_shape_are_refused(checkpoint, tmp_path):
-    config = copy_checkpoint(checkpoint, tmp_path) / 'config.json'
-    values = json.loads(config.read_text())
-    values['mask_decoder_config']['mlp_dim'] = 32
-    config.write_text(json.dumps(values))
-    assert 'cannot be loaded as SAM 2' in message_of(tmp_path)
-
-
-def test_other_models_are_refused(checkpoint, tmp_path):
-    config = copy_checkpoint(checkpoint, tmp_path) / 'config.json'
-    config.write_text('{"model_type": "qwen2_5_vl", "vision_config": {}}')
-    assert "config.json says model_type 'qwen2_5_vl'" in message_of(tmp_path)
-
-
-def test_missing_tensors_are_refused(checkpoint, tmp_path):
-    config = copy_checkpoint(checkpoint, tmp_path) / 'config.json'
-    values = json.loads(config.read_text())
-    values['vision_config']['backbone_config']['blocks_per_stage'] = [1, 2, 2, 2]
-    config.write_text(json.dumps(values))
-    assert 'tensors, such as vision_encoder.backbone.blocks.6' in message_of(tmp_path)
+def test_image_models_follow_nothing(segmenter):
+    assert not segmenter.has_memory
+    with pytest.raises(PerceptionError, match='no video memory') as caught:
+        VideoMemory(segmenter)
+    assert caught.value.status == Status.MODEL_UNAVAILABLE

@@ -1,6 +1,7 @@
-"""SAM 2 on transformers: encode an image once, then turn boxes and points into masks."""
+"""Segmenters turn boxes and points in an image into masks. Here: SAM 2 on transformers."""
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,51 +93,24 @@ def drop_video_positions(model: Sam2Model | Sam2VideoModel) -> None:
     model.vision_encoder.neck.position_encoding = _NoPositions()
 
 
-class Sam2Segmenter:
-    """A SAM 2 or SAM 2.1 checkpoint in the layout of transformers, of any size.
+class Segmenter(ABC):
+    """What every back-end has in common: prompts in pixels of the image, and the choice of masks.
 
-    :param directory: a local directory with config.json and safetensors.
-    :param image_size: edge in pixels of the square that the model sees; may differ from the
-        checkpoint's own.
-    :param device: where to compute, such as 'cuda' or 'cpu'.
+    :param image_size: edge in pixels of the square that the model sees.
+    :param device: where it computes.
     :param dtype: number format of the image encoder and mask decoder. Prompts are always encoded in
         float32: bfloat16 would shift points by pixels.
-    :raises PerceptionError: MODEL_UNAVAILABLE when the checkpoint is of another model or cannot
-        take that size.
     """
 
-    def __init__(
-        self, directory: Path, image_size: int, device: str | torch.device = 'cpu',
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self.device = torch.device(device)
-        self.dtype = dtype
+    def __init__(self, image_size: int, device: torch.device, dtype: torch.dtype) -> None:
         self.image_size = image_size
-        model = load_sam2(directory, image_size)
-        # The memory needs them once: they depend on the size alone.
-        self.video_positions = model.vision_encoder.neck.position_encoding
-        drop_video_positions(model)
-        with torch.inference_mode():
-            self._positions = model.get_image_wide_positional_embeddings().to(self.device, dtype)
-        model.vision_encoder.to(dtype)
-        model.mask_decoder.to(dtype)
-        model.no_memory_embedding.data = model.no_memory_embedding.data.to(dtype)
-        self.model = model.to(self.device).eval()
-
-    @classmethod
-    def load(cls, card: SegmenterCard, device: str | torch.device = 'cpu') -> Sam2Segmenter:
-        """Find and load a card's checkpoint.
-
-        :raises PerceptionError: MODEL_UNAVAILABLE with one line that says what is wrong.
-        """
-        device = torch.device(device)
-        directory = resolve_weights(card.weights)
-        return cls(directory, card.image_size, device, getattr(torch, card.dtype_for(device.type)))
+        self.device = device
+        self.dtype = dtype
 
     @property
     def has_memory(self) -> bool:
-        """Whether the checkpoint can follow objects from frame to frame; see VideoMemory."""
-        return isinstance(self.model, Sam2VideoModel)
+        """Whether it can follow objects from frame to frame; see VideoMemory."""
+        return False
 
     @torch.inference_mode()
     def encode(self, image: np.ndarray) -> ImageFeatures:
@@ -145,13 +119,7 @@ class Sam2Segmenter:
         :param image: (H, W, 3) uint8 RGB, at camera resolution.
         """
         pixels = preprocess(image, self.image_size, self.device).to(self.dtype)
-        seen = self.model.get_image_features(pixels, return_dict=True).fpn_hidden_states
-        # (h * w, 1, C), for the memory's sake, back to the images that they are.
-        maps = tuple(
-            flat.permute(1, 2, 0).unflatten(2, tuple(size))
-            for flat, size in zip(seen, self.model.backbone_feature_sizes, strict=True)
-        )
-        return ImageFeatures(maps, Size(image.shape[1], image.shape[0]))
+        return ImageFeatures(self._encode(pixels), Size(image.shape[1], image.shape[0]))
 
     @torch.inference_mode()
     def decode(
@@ -199,22 +167,108 @@ class Sam2Segmenter:
         """
         size = np.array([features.size.width, features.size.height])
         scale = (self.image_size / size).astype(np.float32)
-        model_boxes = torch.from_numpy(boxes * np.tile(scale, 2))[None].to(self.device)
-        model_points = labels = None
+        model_boxes = torch.from_numpy(boxes * np.tile(scale, 2)).to(self.device)
+        model_points = None if points is None else torch.from_numpy(points * scale).to(self.device)
+        masks, scores = self._decode(features.maps, model_boxes, model_points)
+        scores = scores.float()
+        best = scores.argmax(1)
+        index = torch.arange(len(best), device=self.device)
+        return masks[index, best].float(), scores[index, best]
+
+    @abstractmethod
+    def _encode(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """:param pixels: as preprocess() gives them. :return: the maps of ImageFeatures."""
+
+    @abstractmethod
+    def _decode(
+        self, maps: tuple[torch.Tensor, ...], boxes: torch.Tensor, points: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run prompt encoder and mask decoder, once.
+
+        :param boxes: (N, 4) float32 in pixels of the square, :param points: (N, 2), alike.
+        :return: (N, 3, h, w) mask logits and (N, 3) estimated IoU.
+        """
+
+
+class Sam2Segmenter(Segmenter):
+    """A SAM 2 or SAM 2.1 checkpoint in the layout of transformers, of any size.
+
+    :param directory: a local directory with config.json and safetensors.
+    :param image_size: edge in pixels of the square that the model sees; may differ from the
+        checkpoint's own.
+    :param device: where to compute, such as 'cuda' or 'cpu'.
+    :param dtype: number format of the image encoder and mask decoder.
+    :raises PerceptionError: MODEL_UNAVAILABLE when the checkpoint is of another model or cannot
+        take that size.
+    """
+
+    def __init__(
+        self, directory: Path, image_size: int, device: str | torch.device = 'cpu',
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(image_size, torch.device(device), dtype)
+        model = load_sam2(directory, image_size)
+        # The memory needs them once: they depend on the size alone.
+        self.video_positions = model.vision_encoder.neck.position_encoding
+        drop_video_positions(model)
+        with torch.inference_mode():
+            self._positions = model.get_image_wide_positional_embeddings().to(self.device, dtype)
+        model.vision_encoder.to(dtype)
+        model.mask_decoder.to(dtype)
+        model.no_memory_embedding.data = model.no_memory_embedding.data.to(dtype)
+        self.model = model.to(self.device).eval()
+
+    @classmethod
+    def load(cls, card: SegmenterCard, device: str | torch.device = 'cpu') -> Sam2Segmenter:
+        """Find and load a card's checkpoint.
+
+        :raises PerceptionError: MODEL_UNAVAILABLE with one line that says what is wrong.
+        """
+        device = torch.device(device)
+        directory = resolve_weights(card.weights)
+        return cls(directory, card.image_size, device, getattr(torch, card.dtype_for(device.type)))
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether the checkpoint can follow objects from frame to frame; see VideoMemory."""
+        return isinstance(self.model, Sam2VideoModel)
+
+    def _encode(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        seen = self.model.get_image_features(pixels, return_dict=True).fpn_hidden_states
+        # (h * w, 1, C), for the memory's sake, back to the images that they are.
+        return tuple(
+            flat.permute(1, 2, 0).unflatten(2, tuple(size))
+            for flat, size in zip(seen, self.model.backbone_feature_sizes, strict=True)
+        )
+
+    def _decode(
+        self, maps: tuple[torch.Tensor, ...], boxes: torch.Tensor, points: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = None
         if points is not None:
-            model_points = torch.from_numpy(points * scale)[None, :, None].to(self.device)
-            labels = torch.ones(model_points.shape[:3], dtype=torch.long, device=self.device)
-        sparse, dense = self.model.prompt_encoder(model_points, labels, model_boxes, None)
-        without_memory = features.maps[-1] + self.model.no_memory_embedding.mT[..., None]
+            points = points[None, :, None]
+            labels = torch.ones(points.shape[:3], dtype=torch.long, device=self.device)
+        sparse, dense = self.model.prompt_encoder(points, labels, boxes[None], None)
+        without_memory = maps[-1] + self.model.no_memory_embedding.mT[..., None]
         masks, scores, _, _ = self.model.mask_decoder(
             image_embeddings=without_memory, image_positional_embeddings=self._positions,
             sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense.to(self.dtype),
-            multimask_output=True, high_resolution_features=list(features.maps[:-1]),
+            multimask_output=True, high_resolution_features=list(maps[:-1]),
         )
-        scores = scores[0].float()
-        best = scores.argmax(1)
-        index = torch.arange(len(best), device=self.device)
-        return masks[0][index, best].float(), scores[index, best]
+        return masks[0], scores[0]
+
+
+def load_segmenter(card: SegmenterCard, device: str | torch.device = 'cpu') -> Segmenter:
+    """Find and load a card's checkpoint with the back-end that the card names.
+
+    :raises PerceptionError: MODEL_UNAVAILABLE with one line that says what is wrong.
+    """
+    if card.backend == 'sam2':
+        # Not before it is asked for: the package is optional.
+        from vr_ros.models.meta_sam2 import MetaSam2Segmenter
+
+        return MetaSam2Segmenter.load(card, device)
+    return Sam2Segmenter.load(card, device)
 
 
 def to_results(

@@ -28,7 +28,7 @@ from vr_ros.core.types import (
 from vr_ros.models.card import ModelCard, load_card
 from vr_ros.models.memory import check_card_fits
 from vr_ros.models.qwen_vl import QwenVLReasoner, Reasoning
-from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter
+from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter, load_segmenter
 from vr_ros.models.video_memory import VideoMemory
 from vr_ros.models.weights import resolve_weights
 from vr_ros.pipeline.masking import MaskJob
@@ -76,7 +76,7 @@ class Perceiver:
         device = pick_device(device)
         check_card_fits(card, device)
         reasoner = QwenVLReasoner(card.reasoner, resolve_weights(card.reasoner.weights), device)
-        segmenter = Sam2Segmenter.load(card.segmenter, device) if card.segmenter else None
+        segmenter = load_segmenter(card.segmenter, device) if card.segmenter else None
         return cls(card, reasoner, segmenter)
 
     def close(self) -> None:
