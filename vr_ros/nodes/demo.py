@@ -17,6 +17,7 @@ from rich.text import Text
 
 from vr_ros.core.types import Instruction, PerceptionError
 from vr_ros.evaluation.report import Case
+from vr_ros.nodes import demo_pick
 from vr_ros.nodes.demo_bag import BagError, check_bag
 from vr_ros.nodes.demo_client import DemoClient, DemoError
 from vr_ros.nodes.demo_processes import Processes
@@ -61,11 +62,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument('--model', default='sim_tiny', help='model card (default: %(default)s)')
     parser.add_argument('--view', action='store_true', help='open the report in a browser')
     parser.add_argument('--json', type=Path, help='write the claims there')
+    parser.add_argument('--pick', action='store_true',
+                        help='have a gripper lift what is asked for, by its 3-D position')
     parser.add_argument('--image', type=Path, help='ask about this picture, without ROS')
     parser.add_argument('--ask', help='what to ask about it')
     options = parser.parse_args(arguments)
     if bool(options.image) != bool(options.ask):
         parser.error('--image and --ask belong together')
+    if options.pick and options.image:
+        parser.error('--pick needs the simulated robot, not --image')
     if not options.seconds >= 0 or options.seed < 0 or not 0 <= options.objects <= 10:
         parser.error('--seconds and --seed are not negative, --objects is 0 to 10')
     if not abs(options.orbit) <= 90:
@@ -89,13 +94,19 @@ def run_live(options: argparse.Namespace, session: Session) -> None:
             for name, status in processes.ended().items():
                 raise DemoError(f'{name} ended with status {status}: {processes.last_words(name)}')
 
-        client = DemoClient(check)
+        client = demo_pick.PickClient(check) if options.pick else DemoClient(check)
         try:
-            client.wait_for_graph(LISTENERS, GRAPH_TIMEOUT_S)
+            client.wait_for_graph(
+                LISTENERS | (demo_pick.LISTENERS if options.pick else {}), GRAPH_TIMEOUT_S)
             client.wait_for_model(LOAD_TIMEOUT_S)
             session.graph_s = time.monotonic() - started
             session.console.print(f'Ready after {session.graph_s:.1f} s')
-            _converse(client, options, session)
+            if options.pick:
+                demo_pick.pick_things(
+                    client, session, first_seed=options.seed, objects=options.objects,
+                    seconds=options.seconds, timeout_s=ANSWER_TIMEOUT_S)
+            else:
+                _converse(client, options, session)
         finally:
             client.close()
     session.bag = check_bag(options.out / 'bag', session.ids)
@@ -104,12 +115,14 @@ def run_live(options: argparse.Namespace, session: Session) -> None:
 def _start(processes: Processes, options: argparse.Namespace) -> None:
     processes.start_node('perception', 'vr_ros.nodes.perception_node', [
         '--ros-args', '-p', 'autostart:=true', '-p', f'model:={options.model}',
-        '-p', f'default_deadline:={ANSWER_TIMEOUT_S - 20}'])
+        '-p', f'default_deadline:={ANSWER_TIMEOUT_S - 20}',
+        *(demo_pick.PERCEPTION if options.pick else ())])
     processes.start_node('sim_camera', 'vr_ros.nodes.sim_camera_node', [
         '--ros-args', '-p', f'seed:={options.seed}', '-p', f'objects:={options.objects}',
         '-p', f'orbit:={options.orbit}'])
     processes.start_node('record', 'vr_ros.nodes.record', [
-        '--out', str(options.out / 'bag'), *RECORDED])
+        '--out', str(options.out / 'bag'), *RECORDED,
+        *(demo_pick.RECORDED if options.pick else ())])
 
 
 def _converse(client: DemoClient, options: argparse.Namespace, session: Session) -> None:
@@ -184,8 +197,8 @@ def _session(options: argparse.Namespace) -> Session:
     if options.image:
         return Session(Console(), options.model, str(options.image), None)
     objects = f'{options.objects} objects' if options.objects else '1 to 10 objects'
-    return Session(Console(), options.model, f'{objects}, from seed {options.seed} on',
-                   options.seed)
+    kind = demo_pick.PickSession if options.pick else Session
+    return kind(Console(), options.model, f'{objects}, from seed {options.seed} on', options.seed)
 
 
 def _finish(options: argparse.Namespace, session: Session, seconds: float, problem: str) -> int:
@@ -198,7 +211,8 @@ def _finish(options: argparse.Namespace, session: Session, seconds: float, probl
             f'Bag: {options.out / "bag"}, {session.bag["messages"]} messages of '
             f'{len(session.bag["topics"])} topics; rosbags and mcap agree')
     if options.json:
-        write_demo_claims(options.json, summary)
+        write = demo_pick.write_pick_claims if options.pick else write_demo_claims
+        write(options.json, summary)
     page = (options.out / 'index.html').absolute()
     session.console.print(f'Report: {page}', soft_wrap=True)
     if options.view and not webbrowser.open(page.as_uri()):
