@@ -1,5 +1,5 @@
 """Make the embedded models ``sim_tiny`` from nothing: render, train the reasoner, train the
-segmenter, export."""
+segmenter, give it a video memory, export."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, Sam2Model
 
 from vr_ros.core.types import Size, Task
 from vr_ros.models.card import ModelCard, load_card
+from vr_ros.models.sam2_checkpoint import load_sam2
 from vr_ros.sim.instructions import corpus
 from vr_ros.sim.truth import COLOURS, KINDS, SIZES
 from vr_ros.training import sim_targets
 from vr_ros.training.trainers.sim_batches import BatchMaker
 from vr_ros.training.trainers.sim_frames import BankSpec, FrameBank, render_bank
+from vr_ros.training.trainers.sim_memory import train_memory
+from vr_ros.training.trainers.sim_memory_data import ClipBank, ClipSpec, render_clips
+from vr_ros.training.trainers.sim_memory_model import still_view
 from vr_ros.training.trainers.sim_model import Architecture, build_model, spell_numbers
 from vr_ros.training.trainers.sim_reasoner import ReasonerTrainer, Schedule
 from vr_ros.training.trainers.sim_segmenter import train_segmenter
@@ -32,7 +36,7 @@ from vr_ros.training.trainers.sim_tokenizer import (
 log = logging.getLogger(__name__)
 SEGMENTER_SIZE = Size(256, 256)
 # Below the held-out seeds, and apart from each other.
-FIRST_SEED, FIRST_MASK_SEED = 10_000, 50_000
+FIRST_SEED, FIRST_MASK_SEED, FIRST_CLIP_SEED = 10_000, 50_000, 100_000
 
 
 def prompt_phrases(card: ModelCard) -> list[str]:
@@ -154,11 +158,28 @@ def _train_segmenter(card: ModelCard, options: argparse.Namespace) -> None:
     shutil.copytree(weights, options.weights / 'segmenter', dirs_exist_ok=True)
 
 
+def _train_memory(card: ModelCard, options: argparse.Namespace) -> None:
+    """Follow objects with the segmenter that is there; its encoder stays as it is."""
+    _render_masks(card, options)
+    spec = ClipSpec(options.clips, FIRST_CLIP_SEED, edge=SEGMENTER_SIZE.width)
+    for path in render_clips(spec, options.out / 'clips', options.processes):
+        log.info('%s', path.name)
+    own = options.out / 'segmenter' / 'weights'
+    model = load_sam2(own if own.is_dir() else options.weights / 'segmenter', spec.edge)
+    weights = train_memory(
+        model if isinstance(model, Sam2Model) else still_view(model),
+        ClipBank(options.out / 'clips'), FrameBank(options.out / 'masks'), options.out / 'memory',
+        minutes=options.memory_minutes,
+    )
+    shutil.copytree(weights, options.weights / 'segmenter', dirs_exist_ok=True)
+
+
 STEPS = {
     'frames': _render_frames,
     'reasoner': _train_reasoner,
     'masks': _render_masks,
     'segmenter': _train_segmenter,
+    'memory': _train_memory,
 }
 
 
@@ -179,6 +200,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--warm-minutes', type=float, default=schedule.warm_minutes)
     parser.add_argument('--joint-minutes', type=float, default=schedule.joint_minutes)
     parser.add_argument('--segmenter-minutes', type=float, default=16.0)
+    parser.add_argument('--clips', type=int, default=1400, help='moving scenes for the memory')
+    parser.add_argument('--memory-minutes', type=float, default=40.0)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     card = load_card('sim_tiny')

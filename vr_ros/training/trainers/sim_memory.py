@@ -1,0 +1,269 @@
+"""Teach the embedded segmenter to follow objects: SAM 2's video memory, on simulated clips.
+
+As at run time, an object is given by a mask on one frame and found on the next ones from memory
+alone; the gradient goes back through the memories. The image encoder does not learn; the mask
+decoder does, slowly, while every step also asks it for masks of single images.
+"""
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import Sam2Model
+
+from vr_ros.training.trainers.sim_memory_data import ClipBank, ClipMaker
+from vr_ros.training.trainers.sim_memory_follow import (
+    ClipFollower,
+    batch_maps,
+    clip_loss,
+    mark_loss,
+)
+from vr_ros.training.trainers.sim_memory_model import (
+    MemoryArchitecture,
+    build_video_model,
+    fit_to_features,
+    memory_parts,
+    residual_writers,
+    set_video_size,
+    still_view,
+)
+from vr_ros.training.trainers.sim_memory_optimizers import RatedOptimizers
+from vr_ros.training.trainers.sim_segmenter import (
+    CHECKPOINT,
+    CURVE,
+    export_segmenter,
+    fast_bfloat16,
+    held_out_iou,
+    run_model,
+)
+from vr_ros.training.trainers.sim_segmenter_data import Frames, PromptMaker, Recipe
+from vr_ros.training.trainers.sim_segmenter_model import segmentation_loss
+
+
+@dataclass(frozen=True)
+class MemoryRecipe:
+    """How to train.
+
+    :param small_share: share of the run on frames of half the size, at a quarter of the cost.
+    :param seed_steps: steps at the start that only repeat given masks: one frame per clip.
+    :param short, long: frames per clip after that, up to the end of the run.
+    :param writer_rate: factor on the learning rate of weights that are large; :param decoder_rate:
+        of weights that are trained already.
+    :param still: images per step for masks of single images, with eight prompts each.
+    """
+
+    clips: int = 4
+    objects: int = 4
+    short: int = 2
+    long: int = 8
+    seed_steps: int = 100
+    learning_rate: float = 4e-3
+    writer_rate: float = 40.0
+    decoder_rate: float = 1.0
+    warmup_steps: int = 40
+    clip_norm: float = 1.0
+    presence_weight: float = 0.5
+    seed_weight: float = 0.3
+    mark_weight: float = 0.3
+    small_share: float = 0.25
+    still: int = 4
+    checkpoint_minutes: float = 3.0
+    log_steps: int = 10
+    autocast: bool | None = False
+    seed: int = 0
+
+
+class MemoryTrainer:
+    """One training run: model, optimisers, random numbers and the count of what has been done.
+
+    :param segmenter: a trained segmenter of single images.
+    :param minutes: length of the run; the learning rate falls to zero towards its end.
+    """
+
+    def __init__(
+        self, segmenter: Sam2Model, clips: ClipBank, frames: Frames, out_dir: Path, minutes: float,
+        architecture: MemoryArchitecture | None = None, recipe: MemoryRecipe | None = None,
+        device: str = 'cpu',
+    ) -> None:
+        self.recipe = recipe or MemoryRecipe()
+        self.architecture = architecture or MemoryArchitecture()
+        self.out_dir, self.minutes, self.device = out_dir, minutes, torch.device(device)
+        self.model = build_video_model(segmenter, self.architecture, self.recipe.seed).to(device)
+        # The memory's attention is over thousands of places, where the fused kernel is faster.
+        self.model.config._attn_implementation = 'sdpa'
+        self.still = still_view(self.model)
+        self.edge = self.model.image_size
+        self.clips = ClipMaker(clips, self.recipe.clips, self.recipe.objects)
+        self.prompts = PromptMaker(frames, Recipe(batch=self.recipe.still))
+        self.rng = np.random.default_rng(self.recipe.seed)
+        self.follower = ClipFollower(self.model)
+        ordinary = self.clips.draw(np.random.default_rng(1), 3).pixels.flatten(0, 1)
+        fit_to_features(self.model, self.follower.encode(ordinary.to(device))[-1])
+        self.optimizer = self._optimizers()
+        self.autocast = self.recipe.autocast
+        if self.autocast is None:
+            self.autocast = fast_bfloat16(self.device)
+        self.step_count, self.spent_minutes = 0, 0.0
+        out_dir.mkdir(parents=True, exist_ok=True)
+
+    def _optimizers(self) -> RatedOptimizers:
+        self.model.requires_grad_(False)
+        new = dict(memory_parts(self.model).named_parameters())
+        large = {id(p) for p in residual_writers(self.model)}
+        known = {id(p) for p in new.values()}
+        # Its first convolutions belong to the image features, which stay as they are.
+        decoder = {name: p for name, p in self.model.mask_decoder.named_parameters()
+                   if id(p) not in known and not name.startswith('conv_s')}
+        for parameter in (*new.values(), *decoder.values()):
+            parameter.requires_grad_(True)
+        return RatedOptimizers([
+            (1.0, {name: p for name, p in new.items() if id(p) not in large}),
+            (self.recipe.writer_rate, {name: p for name, p in new.items() if id(p) in large}),
+            (self.recipe.decoder_rate, decoder),
+        ])
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done."""
+        return min(self.spent_minutes / self.minutes, 1.0)
+
+    def learning_rate(self) -> float:
+        """Cosine over the run's minutes, after a linear start."""
+        start = min((self.step_count + 1) / self.recipe.warmup_steps, 1.0)
+        return self.recipe.learning_rate * start * (1 + math.cos(math.pi * self.progress)) / 2
+
+    def clip_frames(self) -> int:
+        """Draw a clip's length: short ones at first, up to the longest towards the end."""
+        if self.step_count < self.recipe.seed_steps:
+            return 1
+        span = self.recipe.long - self.recipe.short
+        most = self.recipe.short + round(span * min(1.0, self.progress / 0.7))
+        return int(self.rng.integers(max(self.recipe.short, most - 2), most + 1))
+
+    def step(self) -> dict[str, float]:
+        """Learn from one batch of clips and one of single images.
+
+        :return: the parts of the loss, and how right the model was.
+        :raises FloatingPointError: when the loss is no longer a number.
+        """
+        started = time.perf_counter()
+        frames = self.clip_frames()
+        shrink = 2 if frames > 1 and self.progress < self.recipe.small_share else 1
+        batch = self.clips.draw(self.rng, frames, shrink=shrink)
+        self.model.train()
+        set_video_size(self.model, self.edge // shrink)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            maps = batch_maps(self.follower, batch, self.device)
+            seen = self.follower.follow(maps, batch.seeds.to(self.device))
+            loss, values = clip_loss(
+                seen, batch, self.recipe.presence_weight, self.recipe.seed_weight)
+            if frames > 1:
+                marks = mark_loss(self.follower, maps, seen, batch.masks.to(self.device))
+                values['marks'] = float(marks.detach())
+                loss = loss + self.recipe.mark_weight * (1 - self.progress) * marks
+        loss.backward()
+        values['loss'] = float(loss.detach())
+        if self.recipe.still:
+            values |= self._still_step(shrink)
+        if not math.isfinite(values['loss']):
+            raise FloatingPointError(f'the loss is {values["loss"]} at step {self.step_count}')
+        self.optimizer.step(self.learning_rate(), self.recipe.clip_norm)
+        self.step_count += 1
+        self.spent_minutes += (time.perf_counter() - started) / 60
+        return {**values, 'frames': float(len(seen))}
+
+    def _still_step(self, shrink: int) -> dict[str, float]:
+        images = self.prompts.draw(self.rng, shrink=shrink)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            logits, scores = run_model(self.still, images, self.device)
+        loss, parts = segmentation_loss(
+            logits.float(), scores.float(), images.masks.flatten(0, 1).to(self.device))
+        loss.backward()
+        return {'still_loss': float(loss.detach()), 'still_iou': parts['iou']}
+
+    def save(self) -> None:
+        """Write the checkpoint; it is whole or the one before."""
+        state = {
+            'model': self.model.state_dict(), 'optimizer': self.optimizer.state_dict(),
+            'rng': json.dumps(self.rng.bit_generator.state), 'step_count': self.step_count,
+            'spent_minutes': self.spent_minutes, 'architecture': str(self.architecture),
+        }
+        temporary = self.out_dir / (CHECKPOINT + '.tmp')
+        torch.save(state, temporary)
+        os.replace(temporary, self.out_dir / CHECKPOINT)
+
+    def resume(self) -> bool:
+        """Continue from the checkpoint.
+
+        :return: whether there was one.
+        :raises ValueError: when it is of another architecture.
+        """
+        path = self.out_dir / CHECKPOINT
+        if not path.is_file():
+            return False
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state['architecture'] != str(self.architecture):
+            raise ValueError(f'{path} is of {state["architecture"]}: remove it to start anew')
+        self.model.load_state_dict(state['model'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.rng.bit_generator.state = json.loads(state['rng'])
+        self.step_count, self.spent_minutes = state['step_count'], state['spent_minutes']
+        return True
+
+    def log(self, values: dict[str, float]) -> None:
+        """Add a line to the curve."""
+        line = {'step': self.step_count, 'minutes': round(self.spent_minutes, 3),
+                'lr': self.learning_rate(), **{k: round(v, 4) for k, v in values.items()}}
+        with (self.out_dir / CURVE).open('a', encoding='utf-8') as file:
+            file.write(json.dumps(line) + '\n')
+
+    def export(self, directory: Path) -> None:
+        """Write the weights as the segmenter loads them."""
+        set_video_size(self.model, self.edge)
+        export_segmenter(self.model, directory)
+
+
+def train_memory(
+    segmenter: Sam2Model, clips: ClipBank, frames: Frames, out_dir: Path, *, minutes: float,
+    held_out: Frames | None = None, architecture: MemoryArchitecture | None = None,
+    recipe: MemoryRecipe | None = None, resume: bool = True, device: str = 'cpu',
+) -> Path:
+    """Give a segmenter a video memory, or go on with a training that was interrupted.
+
+    :param out_dir: gets checkpoint.pt, curve.jsonl and, at the end, weights/.
+    :param frames: single images, so that their masks do not get worse meanwhile.
+    :param held_out: single images that are not trained on, for the curve.
+    :return: the directory of the exported weights.
+    """
+    trainer = MemoryTrainer(segmenter, clips, frames, out_dir, minutes, architecture, recipe,
+                            device)
+    if not (resume and trainer.resume()):
+        (out_dir / CURVE).unlink(missing_ok=True)
+    saved_at = trainer.spent_minutes
+    window: list[dict[str, float]] = []
+    while trainer.spent_minutes < minutes:
+        window.append(trainer.step())
+        if trainer.step_count % trainer.recipe.log_steps == 0:
+            keys = dict.fromkeys(key for values in window for key in values)
+            trainer.log({k: float(np.mean([v[k] for v in window if k in v])) for k in keys})
+            window.clear()
+        if trainer.spent_minutes - saved_at >= trainer.recipe.checkpoint_minutes:
+            _checkpoint(trainer, held_out)
+            saved_at = trainer.spent_minutes
+    _checkpoint(trainer, held_out)
+    trainer.export(out_dir / 'weights')
+    return out_dir / 'weights'
+
+
+def _checkpoint(trainer: MemoryTrainer, held_out: Frames | None) -> None:
+    trainer.save()
+    if held_out is not None:
+        set_video_size(trainer.model, trainer.edge)
+        iou = held_out_iou(trainer.still, held_out, Recipe(), trainer.device, 4)
+        trainer.log({'held_out_iou': iou})
