@@ -133,17 +133,40 @@ def test_digests_of_the_card(tmp_path):
 
 
 def test_hub_out_of_reach_says_how_to_get_it(hub_cache):
-    assert 'run "hf download someone/a-model" online' in message_of(HUB)
+    assert 'run "hf download someone/a-model", or set HF_HUB_OFFLINE=0' in message_of(HUB)
     pinned = WeightsCard(hub=HUB.hub, revision='v1')
-    assert 'run "hf download someone/a-model --revision v1" online' in message_of(pinned)
+    assert 'run "hf download someone/a-model --revision v1"' in message_of(pinned)
     assert 'no repository id' in message_of(WeightsCard(hub='not/a/repository'))
+
+
+@pytest.mark.parametrize(('value', 'is_local'), [
+    (None, True),    # not asked for
+    ('1', True),     # said so
+    ('', True),      # said nothing
+    ('0', False),    # asked for
+])
+def test_nothing_is_downloaded_unasked(hub_cache, monkeypatch, value, is_local):
+    asked = []
+    snapshot = put_into_hub_cache(hub_cache, COMMIT, fill=1.0)
+
+    def download(hub, **options):
+        asked.append(options['local_files_only'])
+        return snapshot
+
+    monkeypatch.setattr('huggingface_hub.snapshot_download', download)
+    if value is None:
+        monkeypatch.delenv('HF_HUB_OFFLINE', raising=False)
+    else:
+        monkeypatch.setenv('HF_HUB_OFFLINE', value)
+    resolve_weights(HUB)
+    assert asked == [is_local]
 
 
 def test_first_use_is_recorded_and_kept(hub_cache, tmp_path, caplog):
     first = put_into_hub_cache(hub_cache, COMMIT, fill=1.0)
     with caplog.at_level(logging.WARNING):
         assert resolve_weights(HUB) == first
-    assert 'someone/a-model has no revision' in caplog.text
+    assert 'the card gives no revision of someone/a-model' in caplog.text
     record = json.loads((tmp_path / 'cache' / 'vr_ros' / 'weights.json').read_text())
     entry = record['someone/a-model']
     assert entry['revision'] == COMMIT

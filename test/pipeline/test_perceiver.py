@@ -9,7 +9,7 @@ from vr_ros.core.answer import parse_answer
 from vr_ros.core.events import MasksEvent, ObjectsEvent, TextEvent
 from vr_ros.core.rle import rle_box, rle_to_mask
 from vr_ros.core.types import PerceptionError, Status, Task
-from vr_ros.pipeline.perceiver import Perceiver, outcome_status
+from vr_ros.pipeline.perceiver import Perceiver, outcome_status, points_inside
 from vr_ros.sim.renderer import render_scene
 
 OBJECT = '{"bbox_2d": [1,2,30,40], "point_2d": [5,6]}'
@@ -38,6 +38,20 @@ OBJECT = '{"bbox_2d": [1,2,30,40], "point_2d": [5,6]}'
 )
 def test_outcome_status(text, finish, task, status):
     assert outcome_status(parse_answer(text), finish, task)[0] is status
+
+
+@pytest.mark.parametrize(('point', 'is_one'), [
+    ('[5,6]', True),        # inside
+    ('[1,2]', True),        # on the corner
+    ('[30,40]', True),      # on the other
+    ('[31,20]', False),     # beside the box
+    ('[5,1]', False),       # above it
+    ('"none"', False),      # no point at all
+])
+def test_a_point_beside_its_own_box_is_none(point, is_one):
+    (found,) = parse_answer(
+        f'<answer>[{{"bbox_2d": [1,2,30,40], "point_2d": {point}}}]</answer>').objects
+    assert points_inside(found) is is_one
 
 
 @pytest.fixture(scope='module')

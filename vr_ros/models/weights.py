@@ -27,7 +27,8 @@ def resolve_weights(weights: WeightsCard, offline: bool | None = None) -> Path:
     Files of the hub are recorded (revision and SHA-256) when they are first used, in
     ``$XDG_CACHE_HOME/vr_ros/weights.json``; from then on the same files are wanted again.
 
-    :param offline: do not ask the network; None follows ``HF_HUB_OFFLINE``.
+    :param offline: do not ask the network; None: download only if ``HF_HUB_OFFLINE=0`` says so, for
+        weights of many gigabytes are not fetched unasked.
     :return: a directory with config.json and whole safetensors files.
     :raises PerceptionError: MODEL_UNAVAILABLE when they are missing, damaged or others than before.
     """
@@ -44,7 +45,8 @@ def resolve_weights(weights: WeightsCard, offline: bool | None = None) -> Path:
     known = record.find(weights)
     revision = weights.revision or known.get('revision', '')
     if not revision:
-        _log.warning('%s has no revision: what is there now is taken and recorded', weights.hub)
+        _log.warning('the card gives no revision of %s: the one that is used now is recorded and '
+                     'expected from now on', weights.hub)
     directory = _download(weights.hub, revision, offline)
     files = check_files(directory)
     digests = record.digests(weights, directory.name, files)
@@ -150,10 +152,10 @@ class WeightsRecord:
 
 
 def _download(hub: str, revision: str, offline: bool | None) -> Path:
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, LocalEntryNotFoundError
 
-    local = constants.HF_HUB_OFFLINE if offline is None else offline
+    local = os.environ.get('HF_HUB_OFFLINE') != '0' if offline is None else offline
     name = hub + (f'@{revision}' if revision else '')
     try:
         return Path(snapshot_download(
@@ -169,7 +171,8 @@ def _download(hub: str, revision: str, offline: bool | None) -> Path:
     except LocalEntryNotFoundError as error:
         fetch = f'hf download {hub}' + (f' --revision {revision}' if revision else '')
         raise _unavailable(
-            f'{name} is not on this machine and the hub is out of reach: run "{fetch}" online'
+            f'{name} is not on this machine: run "{fetch}", or set HF_HUB_OFFLINE=0 and it is '
+            'fetched when it is needed'
         ) from error
     except Exception as error:  # the client also lets its HTTP library's own errors through
         raise _unavailable(f'{name} cannot be fetched: {" ".join(str(error).split())}') from error

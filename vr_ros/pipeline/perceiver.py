@@ -235,7 +235,7 @@ class _Run:
                 index=first + i,
                 box=tuple(map(float, boxes[i])),
                 label=o.label,
-                point=tuple(map(float, points[i])) if o.has_point else None,
+                point=tuple(map(float, points[i])) if points_inside(o) else None,
             )
             for i, o in enumerate(objects)
         )
@@ -273,6 +273,16 @@ class _Run:
                 completion_tokens=len(reasoning.token_ids),
             ),
         )
+
+
+def points_inside(found: ParsedObject) -> bool:
+    """Tell whether the model pointed at the object: a point beside its own box is a slip.
+
+    It would have the segmenter take in something else, and a gripper reach for it.
+    """
+    x_min, y_min, x_max, y_max = found.box
+    x, y = found.point
+    return found.has_point and x_min <= x <= x_max and y_min <= y <= y_max
 
 
 def outcome_status(parsed: ParsedAnswer, finish_reason: str, task: Task) -> tuple[Status, str]:
