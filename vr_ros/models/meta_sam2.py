@@ -50,7 +50,7 @@ class MetaSam2Segmenter(Segmenter):
         super().__init__(image_size, torch.device(device), dtype)
         model = _build(config, image_size)
         _load_weights(model, checkpoint, config)
-        # Single images need none, and they are a tenth of the smallest model.
+        # Single images need none, and they are a fifth of the smallest model.
         model.memory_attention = model.memory_encoder = None
         model.image_encoder.to(dtype)
         model.sam_mask_decoder.to(dtype)
