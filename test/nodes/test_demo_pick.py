@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from vr_ros.core.types import Detection, Perception, Position, PositionStatus, Status, Task
-from vr_ros.evaluation.report import Case
-from vr_ros.nodes.demo_pick import Pick, PickSession, located, picks_html, wish, write_pick_claims
+from vr_ros.evaluation.report import Case, Truth
+from vr_ros.nodes.demo_pick import located, right_object, wish
+from vr_ros.nodes.demo_pick_record import Pick, PickSession, picks_html, write_pick_claims
 from vr_ros.sim.instructions import answer_key
 from vr_ros.sim.pick_requests import TEMPLATES, draw_request, label, noun_phrase
 from vr_ros.sim.queries import Form, Query
@@ -28,6 +29,7 @@ RED, BLUE = 'small red cube', 'large blue ball'
 RIGHT = Pick('pick up the cube', 'find the cube', RED, RED, (0.1, 0.2, 0.3))
 WRONG = Pick('pick up the cube', 'find the cube', RED, BLUE, (0.1, 0.2, 0.3))
 EMPTY = Pick('pick up the cube', 'find the cube', RED, '', (0.1, 0.2, 0.3))
+UNCLEAR = Pick('pick up the cube', 'find the cube', None, RED, (0.1, 0.2, 0.3))
 NOT_SENT = Pick('pick up the <cube>', 'find the cube', RED, why_not='NO_OBJECT')
 
 
@@ -96,13 +98,35 @@ def test_the_first_object_with_a_position_counts(
     assert located(perception) == expected
 
 
-@pytest.mark.parametrize(('pick', 'is_right', 'outcome'), [
-    (RIGHT, True, RED), (WRONG, False, BLUE), (EMPTY, False, 'nothing'),
-    (NOT_SENT, False, 'not sent: NO_OBJECT'),
-    (Pick('x', 'x', RED, f'{RED}, {BLUE}', (0.0, 0.0, 0.0)), False, f'{RED}, {BLUE}'),  # both
+BOTH = Pick('pick up the cube', 'find the cube', RED, f'{RED}, {BLUE}', (0.1, 0.2, 0.3))
+
+
+@pytest.mark.parametrize(('pick', 'is_right', 'verdict', 'outcome'), [
+    (RIGHT, True, 'right', RED),
+    (WRONG, False, 'wrong', BLUE),
+    (BOTH, False, 'wrong', f'{RED}, {BLUE}'),
+    (EMPTY, False, 'nothing', 'nothing'),
+    (NOT_SENT, False, 'nothing', 'not sent: NO_OBJECT'),
+    (UNCLEAR, None, '', RED),
 ])
-def test_only_the_right_object_alone_is_right(pick: Pick, is_right: bool, outcome: str) -> None:
-    assert (pick.is_right, pick.outcome) == (is_right, outcome)
+def test_only_the_right_object_alone_is_right(
+        pick: Pick, is_right: bool | None, verdict: str, outcome: str) -> None:
+    assert (pick.is_right, pick.verdict, pick.outcome) == (is_right, verdict, outcome)
+
+
+@pytest.mark.parametrize(('labels', 'expected'), [
+    ([RED], RED),           # one object is meant
+    ([RED, BLUE], None),    # from there it is two
+    ([], None),             # or none
+    (None, None),           # or nobody knows
+])
+def test_the_truth_about_the_image_tells_the_right_object(
+        labels: list[str] | None, expected: str | None) -> None:
+    truth = None if labels is None else Truth(Task.DETECTION, tuple(
+        Detection(i, (0.0, 0.0, 9.0, 9.0), label=label) for i, label in enumerate(labels)))
+    target = render_scene(SEED, count=4).truth.targets[0]
+    assert right_object(truth, target, camera_stands=False) == expected
+    assert right_object(truth, target, camera_stands=True) == label(target)
 
 
 def written(tmp_path: Path, *picks: Pick) -> tuple[str, dict[str, Any], str]:
@@ -121,21 +145,25 @@ def written(tmp_path: Path, *picks: Pick) -> tuple[str, dict[str, Any], str]:
 
 
 def test_page_summary_and_table_tell_what_was_lifted(tmp_path: Path) -> None:
-    page, summary, table = written(tmp_path, RIGHT, WRONG, EMPTY, NOT_SENT)
+    page, summary, table = written(tmp_path, RIGHT, WRONG, EMPTY, NOT_SENT, UNCLEAR)
     totals = summary['totals']
-    assert (totals['picks'], totals['right object lifted'], totals['wrong object lifted']) == (
-        4, 1, 1)
-    assert [pick['right'] for pick in summary['picks']] == [True, False, False, False]
-    assert [pick['goal'] for pick in summary['picks']] == [[0.1, 0.2, 0.3]] * 3 + [None]
+    assert {name: totals[name] for name in (
+        'picks with known truth', 'right object lifted', 'wrong object lifted')} == {
+            'picks with known truth': 4, 'right object lifted': 1, 'wrong object lifted': 1}
+    assert [pick['right'] for pick in summary['picks']] == [True, False, False, False, None]
+    assert [pick['goal'] for pick in summary['picks']] == [
+        [0.1, 0.2, 0.3]] * 3 + [None, [0.1, 0.2, 0.3]]
     assert summary['instructions'][3]['instruction'] == NOT_SENT.said
     held = page[page.index('What the gripper held'):]
-    assert 'the right object in 1 of 4' in held
-    assert re.findall(r'badge (right|wrong)', held) == ['right', 'wrong', 'wrong', 'wrong']
-    assert held.count('data:image/jpeg') == 3
+    assert 'the right object in 1 of 5' in held
+    assert re.findall(r'badge (right|wrong|plain)', held) == ['right', 'wrong', 'wrong', 'wrong']
+    assert 'not clear in that image' in held
+    assert held.count('data:image/jpeg') == 4
     assert held.count('no picture') == 1
     assert page.count('</main>') == 1
     last_words = [line.split()[-1] for line in table.splitlines()[1:]]
-    assert last_words == ['right', 'wrong', 'nothing', 'nothing']
+    assert last_words[:4] == ['right', 'wrong', 'nothing', 'nothing']
+    assert last_words[4] not in ('right', 'wrong', 'nothing')
 
 
 def test_the_page_escapes_what_it_is_told() -> None:
@@ -146,9 +174,10 @@ def test_the_page_escapes_what_it_is_told() -> None:
 
 @pytest.mark.parametrize(('picks', 'right', 'wrong'), [
     ((RIGHT, RIGHT, WRONG, NOT_SENT), 0.5, 0.25),
+    ((RIGHT, UNCLEAR), 1.0, 0.0),                  # nobody can judge the other
     ((), None, None),                              # interrupted before the first
 ])
-def test_claims_are_shares_of_all_wishes(
+def test_claims_are_shares_of_what_can_be_judged(
         tmp_path: Path, picks: tuple[Pick, ...], right: float | None, wrong: float | None) -> None:
     _, summary, _ = written(tmp_path, *picks)
     write_pick_claims(tmp_path / 'claims.json', summary)

@@ -42,6 +42,7 @@ def test_what_is_asked_for_is_lifted(tmp_path: Path) -> None:
     assert all(pick['held'] == pick['wanted'] and pick['why_not'] == '' for pick in picks)
     positions = [entry['detections'][0]['position_status'] for entry in summary['instructions']]
     assert positions == ['OK'] * PICKS
+    assert summary['totals']['picks with known truth'] == PICKS
     assert {entry['sent_by'] for entry in summary['instructions']} == {'action'}
     claims = json.loads((tmp_path / 'claims.json').read_text())['claims']
     assert {c['name']: c['value'] for c in claims}['demo --pick: right object lifted'] == 1.0

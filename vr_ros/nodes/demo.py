@@ -17,7 +17,7 @@ from rich.text import Text
 
 from vr_ros.core.types import Instruction, PerceptionError
 from vr_ros.evaluation.report import Case
-from vr_ros.nodes import demo_pick
+from vr_ros.nodes import demo_pick, demo_pick_record
 from vr_ros.nodes.demo_bag import BagError, check_bag
 from vr_ros.nodes.demo_client import DemoClient, DemoError
 from vr_ros.nodes.demo_processes import Processes
@@ -104,7 +104,8 @@ def run_live(options: argparse.Namespace, session: Session) -> None:
             if options.pick:
                 demo_pick.pick_things(
                     client, session, first_seed=options.seed, objects=options.objects,
-                    seconds=options.seconds, timeout_s=ANSWER_TIMEOUT_S)
+                    seconds=options.seconds, timeout_s=ANSWER_TIMEOUT_S,
+                    camera_stands=not options.orbit)
             else:
                 _converse(client, options, session)
         finally:
@@ -119,7 +120,7 @@ def _start(processes: Processes, options: argparse.Namespace) -> None:
         *(demo_pick.PERCEPTION if options.pick else ())])
     processes.start_node('sim_camera', 'vr_ros.nodes.sim_camera_node', [
         '--ros-args', '-p', f'seed:={options.seed}', '-p', f'objects:={options.objects}',
-        '-p', f'orbit:={options.orbit}'])
+        '-p', f'orbit:={options.orbit}', *(demo_pick.CAMERA if options.pick else ())])
     processes.start_node('record', 'vr_ros.nodes.record', [
         '--out', str(options.out / 'bag'), *RECORDED,
         *(demo_pick.RECORDED if options.pick else ())])
@@ -197,7 +198,7 @@ def _session(options: argparse.Namespace) -> Session:
     if options.image:
         return Session(Console(), options.model, str(options.image), None)
     objects = f'{options.objects} objects' if options.objects else '1 to 10 objects'
-    kind = demo_pick.PickSession if options.pick else Session
+    kind = demo_pick_record.PickSession if options.pick else Session
     return kind(Console(), options.model, f'{objects}, from seed {options.seed} on', options.seed)
 
 
@@ -211,7 +212,8 @@ def _finish(options: argparse.Namespace, session: Session, seconds: float, probl
             f'Bag: {options.out / "bag"}, {session.bag["messages"]} messages of '
             f'{len(session.bag["topics"])} topics; rosbags and mcap agree')
     if options.json:
-        write = demo_pick.write_pick_claims if options.pick else write_demo_claims
+        write = (demo_pick_record.write_pick_claims if options.pick
+                 else write_demo_claims)
         write(options.json, summary)
     page = (options.out / 'index.html').absolute()
     session.console.print(f'Report: {page}', soft_wrap=True)
