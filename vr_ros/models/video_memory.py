@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from vr_ros.core.rle import rle_to_mask
 from vr_ros.core.types import Mask, PerceptionError, Status
 from vr_ros.models.sam2_masks import crop_masks
-from vr_ros.models.segmenter import ImageFeatures, MaskResult, Sam2Segmenter, to_results
+from vr_ros.models.segmenter import ImageFeatures, MaskResult, Sam2Segmenter, Segmenter, to_results
 
 # Source: SAM 2. Logit of every pixel of an object that is not there.
 ABSENT = -1024.0
@@ -68,8 +68,8 @@ class VideoMemory:
     :raises PerceptionError: MODEL_UNAVAILABLE, the segmenter's checkpoint has no video memory.
     """
 
-    def __init__(self, segmenter: Sam2Segmenter) -> None:
-        if not segmenter.has_memory:
+    def __init__(self, segmenter: Segmenter) -> None:
+        if not (isinstance(segmenter, Sam2Segmenter) and segmenter.has_memory):
             raise PerceptionError(
                 Status.MODEL_UNAVAILABLE,
                 'the segmenter has no video memory: its checkpoint is not of a sam2_video model')

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from vr_ros.core.types import Detection
-from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter
+from vr_ros.models.segmenter import ImageFeatures, Segmenter
 
 
 class MaskJob:
@@ -24,7 +24,7 @@ class MaskJob:
 
     def __init__(
         self,
-        segmenter: Sam2Segmenter,
+        segmenter: Segmenter,
         image: np.ndarray,
         on_masks: Callable[[tuple[Detection, ...]], None],
     ) -> None:

@@ -28,7 +28,7 @@ from vr_ros.core.types import (
 from vr_ros.models.card import ModelCard, load_card
 from vr_ros.models.memory import check_card_fits
 from vr_ros.models.qwen_vl import QwenVLReasoner, Reasoning
-from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter, load_segmenter
+from vr_ros.models.segmenter import ImageFeatures, Segmenter, load_segmenter
 from vr_ros.models.video_memory import VideoMemory
 from vr_ros.models.weights import resolve_weights
 from vr_ros.pipeline.masking import MaskJob
@@ -54,7 +54,7 @@ class Perceiver:
     """
 
     def __init__(
-        self, card: ModelCard, reasoner: QwenVLReasoner, segmenter: Sam2Segmenter | None
+        self, card: ModelCard, reasoner: QwenVLReasoner, segmenter: Segmenter | None
     ) -> None:
         self.card, self._reasoner, self._segmenter = card, reasoner, segmenter
         self.model_id = card.name
@@ -75,8 +75,9 @@ class Perceiver:
         card = load_card(card) if isinstance(card, str) else card
         device = pick_device(device)
         check_card_fits(card, device)
-        reasoner = QwenVLReasoner(card.reasoner, resolve_weights(card.reasoner.weights), device)
+        # The quick one first: what it lacks is then known before the large one was loaded.
         segmenter = load_segmenter(card.segmenter, device) if card.segmenter else None
+        reasoner = QwenVLReasoner(card.reasoner, resolve_weights(card.reasoner.weights), device)
         return cls(card, reasoner, segmenter)
 
     def close(self) -> None:
@@ -121,7 +122,7 @@ class Perceiver:
         return answer_with_retry(attempt, on_event or (lambda event: None), stop)
 
     @property
-    def segmenter(self) -> Sam2Segmenter | None:
+    def segmenter(self) -> Segmenter | None:
         """What makes the masks; None without."""
         return self._segmenter
 

@@ -11,7 +11,7 @@ import numpy as np
 from vr_ros.core.scene_change import SAME_SCENE, similarity, thumbnail
 from vr_ros.core.thinned import Thinned
 from vr_ros.core.types import NAN, Detection
-from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter
+from vr_ros.models.segmenter import ImageFeatures, Segmenter
 from vr_ros.models.video_memory import MemorySession, TrackedMask, VideoMemory
 from vr_ros.pipeline.worker_tracking import Tracks
 
@@ -43,7 +43,7 @@ class CameraTracks:
     goes on while the other computes.
     """
 
-    def __init__(self, segmenter: Sam2Segmenter, memory: VideoMemory) -> None:
+    def __init__(self, segmenter: Segmenter, memory: VideoMemory) -> None:
         self._segmenter, self._memory = segmenter, memory
         self._lock = threading.Lock()
         self._passed: Thinned[_Passed] | None = None
