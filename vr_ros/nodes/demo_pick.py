@@ -94,6 +94,12 @@ class PickClient(DemoClient):
                    lambda: f'the gripper says nothing within {_LIFT_TIMEOUT_S:.0f} s')
         return self._held[-1]
 
+    def picture_since(self, stamp: Stamp) -> np.ndarray | None:
+        """Give the first picture from a stamp on; None if none has come."""
+        since = (data for stamp_ns, data in self._pictures.items() if stamp_ns >= stamp.nanoseconds)
+        found = next(since, None)
+        return None if found is None else decoded(found)
+
     def picture_afterwards(self) -> np.ndarray | None:
         """Wait for a picture that was taken after now: the second, one may be on its way."""
         now_ns = self.node.get_clock().now().nanoseconds
@@ -180,11 +186,15 @@ def _fulfil(client: PickClient, session: PickSession, request: PickRequest,
     printer, text = ReasoningPrinter(session.console), request.instruction.text
     exchange = client.ask(Instruction('', text), printer.add, timeout_s)
     printer.end(exchange.result.perception.reasoning)
+    image = exchange.image
+    if image is None and camera_stands:
+        # That very picture was lost on its way here; the next one shows the same.
+        image = client.picture_since(exchange.result.stamp)
     wanted = right_object(exchange.truth, request.target, camera_stands)
     pick = _sent(client, exchange, Pick(request.said, text, wanted))
     session.picks.append((pick, client.picture_afterwards()))
     session.ids.append(exchange.result.instruction_id)
-    session.add(Case(f'{request.said} (asked: {text})', exchange.result.perception, exchange.image,
+    session.add(Case(f'{request.said} (asked: {text})', exchange.result.perception, image,
                      exchange.truth, 'action', request.instruction.template.replace('_', ' ')))
     colour = 'green' if pick.is_right else 'red'
     session.console.print(Text.assemble(
