@@ -30,12 +30,20 @@ enter_ros() {
   export ROS_DISTRO=$DISTRO VIRTUAL_ENV=$VENV PATH=$VENV/bin:$PATH PYTHONNOUSERSITE=1
 }
 
+# Refuses a domain that ROS could not use: above 232 its ports would be above 65535.
+check_domain() {
+  local domain=${VR_ROS_DOMAIN_ID:-0}
+  if ! [[ $domain =~ ^[0-9]{1,3}$ ]] || ((10#$domain > 232)); then
+    usage_error "VR_ROS_DOMAIN_ID is '$domain': it has to be a number from 0 to 232"
+  fi
+}
+
 # Takes a ROS domain that no other ./run on this machine uses. The lock goes with the process that
 # holds the file open.
 take_domain() {
   local attempt domain lock
   if [[ -n ${VR_ROS_DOMAIN_ID:-} ]]; then
-    export ROS_DOMAIN_ID=$VR_ROS_DOMAIN_ID
+    export ROS_DOMAIN_ID=$((10#$VR_ROS_DOMAIN_ID))
     return
   fi
   # 1 to 100: above, Linux hands the ports out to other programs.

@@ -77,9 +77,37 @@ def test_help_names_every_command(spelling: str) -> None:
     (('--verbose',), "no command '--verbose'"),  # an option in place of a command
     (('exec',), 'exec needs a command'),         # nothing to execute
     (('bench', 'no_such'), "no benchmark 'no_such'"),
+    (('setup', 'extra'), 'setup takes no arguments, got: extra'),
+    (('shell', 'ls'), 'shell takes no arguments, got: ls'),
 ])
 def test_bad_usage_is_one_line(arguments: tuple[str, ...], word: str) -> None:
     assert_one_line(call(*arguments), 2, word)
+
+
+@pytest.mark.parametrize('command', ['bench', 'setup', 'shell', 'exec'])
+@pytest.mark.parametrize('spelling', ['-h', '--help'])
+def test_help_of_a_command_sets_nothing_up(clone: Path, command: str, spelling: str) -> None:
+    done = call(command, spelling, at=clone)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert done.stdout.startswith(f'Usage: ./run {command}')
+    assert not (clone / '.ws').exists()
+
+
+@pytest.mark.parametrize('domain', ['abc', '9999', '233', '-1', '1.5', ' ', '0x10', '5; ls'])
+def test_a_domain_that_ros_has_not_is_refused_before_the_set_up(clone: Path, domain: str) -> None:
+    assert_one_line(call('exec', 'true', at=clone, VR_ROS_DOMAIN_ID=domain), 2,
+                    'VR_ROS_DOMAIN_ID', domain, '0 to 232')
+    assert not (clone / '.ws').exists()
+
+
+@pytest.mark.parametrize(('domain', 'expected'), [('0', '0'), ('007', '7'), ('232', '232')])
+def test_a_domain_of_ros_is_taken(domain: str, expected: str) -> None:
+    script = f'source {ROOT}/scripts/setup.bash; source {ROOT}/scripts/environment.bash; '
+    done = subprocess.run(
+        ['bash', '-c', script + 'check_domain; take_domain; echo "$ROS_DOMAIN_ID"'],
+        env={'PATH': os.environ['PATH'], 'ROOT': str(ROOT), 'VR_ROS_DOMAIN_ID': domain},
+        capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == (f'{expected}\n', '')
 
 
 def test_unknown_distro_is_one_line(clone: Path) -> None:
