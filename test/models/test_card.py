@@ -146,6 +146,9 @@ def test_own_segmenter_configurations_are_relative_to_the_card(tmp_path, config,
     ({'reasoner.family': None, 'reasoner.familly': 'qwen2_5_vl'},
      'reasoner.family: missing.*nearest: "familly"'),
     ({'extra': 1}, 'unknown key "extra"'),
+    # optional ones that are absent are known all the same
+    ({'segmentr': {}}, 'known: .*reasoner, segmenter, router.*nearest: "segmenter"'),
+    ({'reasoner.prompts.counts': {}}, 'known: objects, detection, segmentation, counting, vqa'),
     # missing or of the wrong type
     ({'licence': None}, 'licence: missing, expected a text'),
     ({'description': 7}, 'description: expected a text, got 7'),

@@ -50,7 +50,7 @@ class Section:
         if not isinstance(values, dict):
             self.fail('', f'expected a mapping, got {values!r}')
         self._values: dict[Any, object] = dict(values)
-        self._known: list[str] = []
+        self._known: dict[str, None] = {}  # in the order in which they were asked for
 
     @classmethod
     def read(cls, path: Path) -> Section:
@@ -82,9 +82,11 @@ class Section:
         raise PerceptionError(Status.MODEL_UNAVAILABLE, f'{where}: {line}')
 
     def has(self, name: str) -> bool:
-        return self._values.get(name) is not None
+        return self.peek(name) is not None
 
     def peek(self, name: str) -> object:
+        """:return: a value that is left to be taken; its key counts as known."""
+        self._known[name] = None
         return self._values.get(name)
 
     def names(self) -> list[Any]:
@@ -97,7 +99,7 @@ class Section:
         :param kind: str, int, list or dict; a bool is no int.
         :param default: for a key that is missing or null; None makes the key required.
         """
-        self._known.append(name)
+        self._known[name] = None
         value = self._values.pop(name, None)
         if value is None:
             if default is None:
