@@ -1,4 +1,4 @@
-"""Ways to keep track of the objects of a moving scene, frame by frame, by the clock of the scene."""
+"""Ways to keep track of the objects of a moving scene, frame by frame, by the scene's clock."""
 from __future__ import annotations
 
 import itertools

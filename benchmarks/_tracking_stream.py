@@ -1,4 +1,4 @@
-"""The video memory on a stream without end: what it stores, and that it forgets nothing it needs."""
+"""The video memory on a stream without end: what it stores, and that it forgets nothing."""
 from __future__ import annotations
 
 import itertools
