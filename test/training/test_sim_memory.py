@@ -44,6 +44,7 @@ from vr_ros.training.trainers.sim_memory_model import (
     set_video_size,
     still_view,
 )
+from vr_ros.training.trainers.sim_segmenter import run_model
 from vr_ros.training.trainers.sim_segmenter_data import normalise
 from vr_ros.training.trainers.sim_segmenter_model import Architecture, build_segmenter
 
@@ -54,7 +55,7 @@ TINY = Architecture(
 )
 MEMORY = MemoryArchitecture(feed_forward=32, fuser_layers=1, fuser_width=32, memories=4, pointers=5)
 QUICK = MemoryRecipe(clips=2, objects=2, warmup_steps=2, seed_steps=1, small_share=0.0, still=1,
-                     long=4, autocast=False)
+                     late_still=3, long=4, autocast=False)
 
 
 class Discs:
@@ -293,6 +294,16 @@ def test_steps_learn_the_memory_and_leave_the_encoder(tmp_path):
     for part in ('memory_attention', 'memory_encoder', 'object_pointer_proj', 'mask_downsample',
                  'mask_decoder.transformer', 'prompt_encoder.mask_embed'):
         assert any(name.startswith(part) for name in changed), part
+
+
+def test_single_images_count_more_towards_the_end(tmp_path, monkeypatch):
+    trainer, counts = trainer_in(tmp_path, minutes=100.0), []
+    monkeypatch.setattr('vr_ros.training.trainers.sim_memory.run_model',
+                        lambda model, batch, device: counts.append(len(batch.pixels)) or run_model(
+                            model, batch, device))
+    for trainer.spent_minutes in (0.0, 90.0):
+        trainer._still_step(1)
+    assert counts == [1, 3]
 
 
 def test_learning_lowers_the_loss(tmp_path):

@@ -55,7 +55,8 @@ class MemoryRecipe:
     :param short, long: frames per clip after that, up to the end of the run.
     :param writer_rate: factor on the learning rate of weights that are large; :param decoder_rate:
         of weights that are trained already.
-    :param still: images per step for masks of single images, with eight prompts each.
+    :param still: images per step for masks of single images, with eight prompts each;
+        :param late_still: in the last third of the run, for the mask decoder to settle on.
     """
 
     clips: int = 4
@@ -73,6 +74,7 @@ class MemoryRecipe:
     mark_weight: float = 0.3
     small_share: float = 0.25
     still: int = 4
+    late_still: int = 12
     checkpoint_minutes: float = 3.0
     log_steps: int = 10
     autocast: bool | None = False
@@ -100,7 +102,9 @@ class MemoryTrainer:
         self.still = still_view(self.model)
         self.edge = self.model.image_size
         self.clips = ClipMaker(clips, self.recipe.clips, self.recipe.objects)
-        self.prompts = PromptMaker(frames, Recipe(batch=self.recipe.still))
+        self.prompts, self.late_prompts = (
+            PromptMaker(frames, Recipe(batch=count))
+            for count in (self.recipe.still, self.recipe.late_still))
         self.rng = np.random.default_rng(self.recipe.seed)
         self.follower = ClipFollower(self.model)
         ordinary = self.clips.draw(np.random.default_rng(1), 3).pixels.flatten(0, 1)
@@ -179,7 +183,8 @@ class MemoryTrainer:
         return {**values, 'frames': float(len(seen))}
 
     def _still_step(self, shrink: int) -> dict[str, float]:
-        images = self.prompts.draw(self.rng, shrink=shrink)
+        prompts = self.prompts if self.progress < 2 / 3 else self.late_prompts
+        images = prompts.draw(self.rng, shrink=shrink)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             logits, scores = run_model(self.still, images, self.device)
         loss, parts = segmentation_loss(
