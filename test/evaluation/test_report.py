@@ -169,3 +169,69 @@ def test_the_mask_layer_covers_the_mask_alone():
     assert ((layer[..., 3] > 0) == mask).all()
     assert tuple(layer[3, 4, :3]) == colour(2) and layer[3, 4, 3] == 255  # outline
     assert layer[6, 9, 3] < 255
+
+
+def test_a_mask_leaves_the_colours_under_it_readable():
+    mask = np.ones((480, 640), bool)
+    layer = mask_layer([found((0, 0, 640, 480), 0, mask_to_rle(mask))], Size(640, 480))
+    assert 0 < layer[240, 320, 3] / 255 <= 0.15
+
+
+@pytest.mark.parametrize(('side', 'outline_px'), [(64, 1), (640, 2), (3200, 10)])
+def test_outlines_grow_with_the_image(side, outline_px):
+    mask = np.zeros((60, side), bool)
+    mask[10:50, 5:60] = True
+    layer = mask_layer([found((5, 10, 60, 50), 0, mask_to_rle(mask))], Size(side, 60))
+    assert (layer[10:50, 30, 3] == 255).sum() == 2 * outline_px
+
+
+@pytest.mark.parametrize(('status', 'tone'), [
+    (Status.NO_OBJECT, 'plain'),    # may well be right
+    (Status.PARTIAL, 'fair'),
+    (Status.TIMEOUT, 'bad'),
+])
+def test_only_what_is_an_error_has_the_colour_of_one(tmp_path, status, tone):
+    write(tmp_path, Case('x', Perception(status, Task.DETECTION, status_message='so it is')))
+    assert f'<p class="message {tone}">so it is' in (tmp_path / 'index.html').read_text()
+
+
+IMAGE = np.zeros((48, 64, 3), np.uint8)
+
+
+@pytest.mark.parametrize(('case', 'has_button'), [
+    (Case('x', perception(), IMAGE), False),                                    # one's own picture
+    (Case('x', perception(), IMAGE, Truth(Task.VQA, answer='red')), False),     # nothing to draw
+    (Case('x', perception(), IMAGE, Truth(Task.DETECTION, (found((0, 0, 9, 9)),))), True),
+])
+def test_truth_can_be_shown_where_there_is_some(tmp_path, case, has_button):
+    write(tmp_path, case)
+    assert ('id="show-truth"' in (tmp_path / 'index.html').read_text()) is has_button
+
+
+@pytest.mark.parametrize(('shape', 'lowest', 'highest'), [
+    ((480, 640), 60, 60_000),
+    ((10, 20000), 15, 100),        # 0.2 px high where it had to fit
+    ((20000, 10), 60, 45_000),     # and 740,000 px high
+])
+def test_flat_and_tall_pictures_can_be_seen(tmp_path, shape, lowest, highest):
+    write(tmp_path, Case('x', perception(detections=[found((0, 0, 9, 9))]),
+                         np.zeros((*shape, 3), np.uint8)))
+    page = (tmp_path / 'index.html').read_text()
+    at_least, at_most = map(int, re.search(
+        r'min-width:(\d+)px;max-width:(\d+)px', page).groups())
+    shown_width = max(min(370, at_most), at_least)
+    assert lowest <= shown_width * shape[0] / shape[1] <= highest
+    # A line must not cover the picture.
+    stroke = float(re.search(r'rx="[^"]+" fill="none"[^>]*stroke-width="([\d.]+)"', page).group(1))
+    assert stroke <= min(shape) / 8
+
+
+@pytest.mark.parametrize(('detection', 'heads'), [
+    (found((0, 0, 9, 9)), ['object', 'x, y', 'size']),
+    (replace(found((0, 0, 9, 9)), score=0.5), ['object', 'x, y', 'size', 'score']),
+    (found((0, 0, 9, 9), mask=mask_to_rle(np.ones((9, 9), bool))),
+     ['object', 'x, y', 'size', 'mask px']),
+])
+def test_a_column_has_something_in_it(tmp_path, detection, heads):
+    write(tmp_path, Case('x', perception(detections=[detection, found((0, 0, 9, 9), 1)])))
+    assert re.findall('<th>(.+?)</th>', (tmp_path / 'index.html').read_text()) == heads

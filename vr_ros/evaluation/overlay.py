@@ -11,7 +11,10 @@ from vr_ros.core.palette import colour
 from vr_ros.core.rle import rle_to_mask
 from vr_ros.core.types import Detection, Size
 
-MASK_OPACITY = 0.42
+# Questions are about colours: what a mask covers has to keep its own.
+MASK_OPACITY = 0.12
+# The larger side of an image whose masks have an outline of one pixel.
+_THIN_OUTLINE_PX = 320
 
 
 def jpeg_uri(image: np.ndarray, quality: int = 88) -> str:
@@ -30,13 +33,16 @@ def mask_layer(detections: Sequence[Detection], size: Size) -> np.ndarray:
 
     :return: (H, W, 4) uint8 RGBA.
     """
+    outline_px = max(1, round(max(size.width, size.height) / _THIN_OUTLINE_PX))
     layer = np.zeros((size.height, size.width, 4), np.uint8)
     for found in detections:
         if found.mask is None:
             continue
         mask = rle_to_mask(found.mask)
         layer[mask] = (*colour(found.index), round(255 * MASK_OPACITY))
-        outline = mask & ~cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        inner = cv2.erode(
+            mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=outline_px)
+        outline = mask & ~inner.astype(bool)
         layer[outline] = (*colour(found.index), 255)
     return layer
 

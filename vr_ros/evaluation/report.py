@@ -17,6 +17,10 @@ from vr_ros.core.types import Detection, Perception, Size, Status, Task, Timing
 from vr_ros.evaluation.overlay import jpeg_uri, mask_layer, png_uri
 from vr_ros.evaluation.scores import box_array, count_hits, normalise_answer
 
+# Least height of a picture on the page, and the most that its longer side gets for it, in CSS
+# pixels.
+_MIN_HEIGHT_PX, _MAX_SIDE_PX = 60, 40_000
+
 
 @dataclass(frozen=True)
 class Truth:
@@ -106,9 +110,12 @@ def write_report(report: Report, path: Path) -> None:
         loader=jinja2.PackageLoader('vr_ros.evaluation'), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )
+    has_true_boxes = any(
+        case.image is not None and case.truth and case.truth.detections for case in report.cases)
     page = environment.get_template('report.html.j2').render(
         title=report.title, facts=report.facts, totals=_totals(report),
         cases=[_case(case) for case in report.cases],
+        layers=('boxes', 'masks', 'points', *(['truth'] if has_true_boxes else ())),
     )
     path.write_bytes(page.encode('utf-8', 'replace'))
 
@@ -132,9 +139,13 @@ def _case(case: Case) -> dict[str, Any]:
         'perception': perception,
         'task': perception.task.name.lower(),
         'status': perception.status.name, 'status_class': _status_class(perception.status),
+        # That nothing was found may be right: it is no error.
+        'message_class': _status_class(perception.status).replace('good', 'plain'),
         'verdict': {True: 'right', False: 'wrong', None: ''}[case.is_right],
-        'answer': _answer(perception), 'comparison': _comparison(case),
+        'answer': _answer(perception), 'comparison': comparison(case),
         'picture': _picture(case), 'truth': case.truth and _truth(case.truth),
+        'no_picture': 'no image took part' if perception.status.is_error
+        else 'the picture was lost on its way here',
         'objects': [_object(found, _unit(case)) for found in perception.detections],
         'phases': _phases(perception.timing),
         'timing': [
@@ -154,7 +165,7 @@ def _objects(count: int) -> str:
     return '1 object' if count == 1 else f'{count or "no"} objects'
 
 
-def _comparison(case: Case) -> str:
+def comparison(case: Case) -> str:
     """Say how the objects found compare with the true ones."""
     truth, found = case.truth, len(case.perception.detections)
     if truth is None or truth.task is Task.VQA or case.perception.status.is_error:
@@ -179,7 +190,10 @@ def _phases(timing: Timing) -> list[dict[str, Any]]:
 
 def _unit(case: Case) -> float:
     """Width of a thin line in pixels of the image, so that all sizes look alike on the page."""
-    return 1.0 if case.image is None else round(max(case.image.shape[:2]) / 640, 4)
+    if case.image is None:
+        return 1.0
+    short, long = sorted(case.image.shape[:2])
+    return round(min(long / 640, short / 40), 4)
 
 
 def _status_class(status: Status) -> str:
@@ -192,9 +206,13 @@ def _picture(case: Case) -> dict[str, Any] | None:
     if case.image is None:
         return None
     height, width = case.image.shape[:2]
+    wide_px = min(_MIN_HEIGHT_PX * width / height, _MAX_SIDE_PX)
     masks = mask_layer(case.perception.detections, Size(width, height))
     return {
-        'width': width, 'height': height, 'unit': _unit(case), 'photo': jpeg_uri(case.image),
+        'width': width, 'height': height, 'unit': _unit(case),
+        # Both scroll: a flat one sideways, a tall one upright.
+        'min_width_px': round(wide_px), 'max_width_px': max(1, _MAX_SIDE_PX * width // height),
+        'photo': jpeg_uri(case.image),
         'masks': png_uri(masks) if masks.any() else '',
         'truth': [_rectangle(found) for found in case.truth.detections] if case.truth else [],
     }

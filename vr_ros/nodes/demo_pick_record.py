@@ -64,7 +64,7 @@ class PickSession(Session):
     def table(self) -> Table:
         """Sum up."""
         table = Table(box=None, header_style='bold', pad_edge=False)
-        for name in ('wish', 'asked', 'right object', 'lifted', ''):
+        for name in ('wish', 'asked', 'right object', 'lifted', 'verdict'):
             table.add_column(name)
         for pick, _ in self.picks:
             table.add_row(
@@ -72,6 +72,11 @@ class PickSession(Session):
                 Text(printable(pick.outcome)),
                 Text(pick.verdict, 'green' if pick.is_right else 'red'))
         return table
+
+    def total(self) -> str:
+        """Say in one line how it went."""
+        verdicts = [pick.verdict for pick, _ in self.picks if pick.verdict]
+        return f'the right object lifted in {verdicts.count("right")} of {len(verdicts)}'
 
     def write(self, out: Path, seconds: float, problem: str) -> dict[str, Any]:
         """Write page and summary as every demo, with what was lifted."""
@@ -85,6 +90,8 @@ class PickSession(Session):
             'wrong object lifted': verdicts.count('wrong')}
         text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
         (out / 'summary.json').write_bytes(f'{text}\n'.encode('utf-8', 'replace'))
+        if not self.cases:
+            return summary
         page = out / 'index.html'
         content = page.read_text(encoding='utf-8')
         page.write_text(content.replace('</main>', f'{picks_html(self.picks)}</main>'),

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vr_ros.evaluation.claims import Claim, machine_description, package_versions, write_claims
-from vr_ros.evaluation.report import Case, Report, write_report
+from vr_ros.evaluation.report import Case, Report, comparison, write_report
 from vr_ros.nodes.results import perception_json
 from vr_ros.nodes.screen import print_perception, printable
 
@@ -43,24 +43,34 @@ class Session:
         self.cases.append(case)
         print_perception(self.console, case.perception)
         if case.truth is not None:
-            mark = Text('right', 'green') if case.is_right else Text('wrong', 'red')
-            self.console.print(Text.assemble(mark, (f' · truth: {_said(case)[1]}', 'dim')))
+            self.console.print(Text.assemble(
+                _verdict(case), (f' · truth: {printable(_said(case)[1])}', 'dim')))
 
     def table(self) -> Table:
         """Sum up."""
         table = Table(box=None, header_style='bold', pad_edge=False)
-        for name in ('instruction', 'status', 'answer', 'truth', 's', ''):
-            table.add_column(name, justify='right' if name == 's' else 'left')
+        has_truth = any(case.truth is not None for case in self.cases)
+        for name in ('instruction', 'status', 'answer', *(['truth'] if has_truth else ()),
+                     'seconds', *(['verdict'] if has_truth else ())):
+            table.add_column(name, justify='right' if name == 'seconds' else 'left')
         for case in self.cases:
-            answer, truth = _said(case)
+            answer, truth = (Text(printable(said)) for said in _said(case))
+            seconds = f'{case.perception.timing.total_ms / 1e3:.1f}'
+            row = (Text(printable(case.text)), case.perception.status.name, answer)
             table.add_row(
-                Text(printable(case.text)), case.perception.status.name, Text(printable(answer)),
-                Text(truth), f'{case.perception.timing.total_ms / 1e3:.1f}',
-                {True: '[green]right', False: '[red]wrong', None: ''}[case.is_right])
+                *row, *((truth, seconds, _verdict(case)) if has_truth else (seconds,)))
         return table
 
+    def total(self) -> str:
+        """Say in one line how it went."""
+        totals = Report('', self.cases).totals()
+        known = totals['with known truth']
+        answered = f'{totals["answered"]} of {totals["instructions"]} answered'
+        return f'{totals["right"]} of {known} right, {answered}' if known else answered
+
     def write(self, out: Path, seconds: float, problem: str) -> dict[str, Any]:
-        """Write the page and the summary.
+        """Write the summary, and the page if there is something to show: an earlier one is worth
+        more than an empty one.
 
         :param seconds: how long all of it took.
         :param problem: why it is not complete; '' when it is.
@@ -68,10 +78,12 @@ class Session:
         """
         versions = package_versions()
         report = Report('vr_ros demo', self.cases, {
+            **({'incomplete': problem} if problem else {}),
             'scene': self.scene, 'model': self.model, **{
                 shown: versions[name] for name, shown in _SHOWN_VERSIONS.items()
                 if name in versions}})
-        write_report(report, out / 'index.html')
+        if self.cases:
+            write_report(report, out / 'index.html')
         summary = {
             'instructions': [_entry(case) for case in self.cases],
             'totals': {**report.totals(), 'median_ms': report.median_ms}, 'bag': self.bag,
@@ -105,11 +117,21 @@ def write_demo_claims(path: Path, summary: dict[str, Any]) -> None:
         details={'totals': totals, 'problem': summary['problem']})
 
 
+def _verdict(case: Case) -> Text:
+    """Say whether an answer is right, and if not, what is wrong about the objects."""
+    if case.is_right is None:
+        return Text('')
+    if case.is_right:
+        return Text('right', 'green')
+    why = comparison(case)
+    return Text.assemble(('wrong', 'red'), f': {why}' if why else '')
+
+
 def _said(case: Case) -> tuple[str, str]:
     """:return: answer and truth in a word."""
-    truth = case.truth
-    return case.perception.answer or str(case.perception.count), (
-        '-' if truth is None else truth.answer or str(len(truth.detections)))
+    perception, truth = case.perception, case.truth
+    answer = '-' if perception.status.is_error else perception.answer or str(perception.count)
+    return answer, '-' if truth is None else truth.answer or str(len(truth.detections))
 
 
 def _entry(case: Case) -> dict[str, Any]:
