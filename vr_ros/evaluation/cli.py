@@ -36,14 +36,20 @@ def _parser() -> argparse.ArgumentParser:
     sim = what.add_parser('sim', help='held-out scenes and wordings of the simulator')
     defaults = Examination()
     sim.add_argument('--model', default=defaults.model, help='model card (default: %(default)s)')
-    sim.add_argument('--device', default=defaults.device)
-    sim.add_argument('--scenes', type=int, default=defaults.scenes)
+    sim.add_argument('--device', default=defaults.device,
+                     help='auto, cpu or cuda (default: %(default)s)')
+    sim.add_argument('--scenes', type=int, default=defaults.scenes,
+                     help='how many (default: %(default)s)')
     sim.add_argument(
-        '--per-scene', type=int, default=defaults.per_scene, help='instructions per scene'
+        '--per-scene', type=int, default=defaults.per_scene,
+        help='instructions per scene (default: %(default)s)'
     )
-    sim.add_argument('--first-seed', type=int, default=defaults.first_seed)
-    sim.add_argument('--split', choices=('heldout', 'train'), default=defaults.split)
-    sim.add_argument('--processes', type=int, default=2)
+    sim.add_argument('--first-seed', type=int, default=defaults.first_seed,
+                     help='of the first scene (default: %(default)s)')
+    sim.add_argument('--split', choices=('heldout', 'train'), default=defaults.split,
+                     help='wordings, those of the training or others (default: %(default)s)')
+    sim.add_argument('--processes', type=int, default=2,
+                     help='that answer, each with a model (default: %(default)s)')
     sim.add_argument(
         '--records', type=Path, help='write every question and answer there, as JSON lines'
     )

@@ -190,18 +190,24 @@ def main(arguments: list[str] | None = None) -> int:
         prog='run train sim_tiny', description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument('step', nargs='?', choices=('all', *STEPS), default='all')
+    parser.add_argument('step', nargs='?', choices=('all', *STEPS), default='all',
+                        help='one step alone')
     parser.add_argument('--out', type=Path, default=Path('runs/sim_tiny'), help='working directory')
-    parser.add_argument('--weights', type=Path, default=Path('weights/sim_tiny'))
+    parser.add_argument('--weights', type=Path, default=Path('weights/sim_tiny'),
+                        help='where the trained models go')
     parser.add_argument('--scenes', type=int, default=4000, help='for the reasoner')
     parser.add_argument('--views', type=int, default=3, help='camera poses per scene')
     parser.add_argument('--mask-scenes', type=int, default=700, help='for the segmenter')
     parser.add_argument('--processes', type=int, default=2, help='that render')
-    parser.add_argument('--warm-minutes', type=float, default=schedule.warm_minutes)
-    parser.add_argument('--joint-minutes', type=float, default=schedule.joint_minutes)
-    parser.add_argument('--segmenter-minutes', type=float, default=16.0)
+    parser.add_argument('--warm-minutes', type=float, default=schedule.warm_minutes,
+                        help='of training that warms the reasoner up')
+    parser.add_argument('--joint-minutes', type=float, default=schedule.joint_minutes,
+                        help='of training the whole reasoner')
+    parser.add_argument('--segmenter-minutes', type=float, default=16.0,
+                        help='of training the segmenter')
     parser.add_argument('--clips', type=int, default=1400, help='moving scenes for the memory')
-    parser.add_argument('--memory-minutes', type=float, default=40.0)
+    parser.add_argument('--memory-minutes', type=float, default=40.0,
+                        help='of training the video memory')
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     card = load_card('sim_tiny')
