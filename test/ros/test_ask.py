@@ -233,11 +233,30 @@ def test_a_node_that_is_killed_is_noticed(
     ['x', '--task', 'painting'],    # no task
     ['x', '--timeout', '-1'],       # in the past
     ['x', '--wait', 'long'],        # no number
+    ['x', '--wait', 'nan'],         # one that is none
+    ['x', '--timeout', 'inf'],      # without end
 ])
 def test_bad_usage_is_status_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize('name', ['bad name!', '', '/a//b', '1st', 'x/', 'a\nb'])
+def test_what_is_no_node_name_is_one_line(
+        name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(['find it', '--node', name]) == 2
+    captured = capfd.readouterr()
+    assert captured.out == ''
+    assert captured.err.count('\n') == 1
+    assert ascii(name) in captured.err
+
+
+def test_bytes_that_are_no_utf8_are_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(['\udcff\udcfe bad', '--wait', '0.3', '--node', '/nowhere/\udcffperception']) == 2
+    err = capfd.readouterr().err
+    assert err.count('\n') == 1
+    assert '/nowhere/perception' in err
 
 
 def test_the_command_line_becomes_an_instruction() -> None:

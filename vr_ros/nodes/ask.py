@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import sys
@@ -14,11 +15,13 @@ from typing import Any
 import rclpy
 from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
+from rclpy.validate_topic_name import validate_topic_name
 from rich.console import Console
 
 from vr_ros.core.types import Instruction, Mode, Status, Task
@@ -182,13 +185,27 @@ def parse(arguments: Sequence[str]) -> AskOptions:
     parser.add_argument('--json', action='store_true',
                         help='print each result as one line of JSON, and nothing else')
     options = parser.parse_args(arguments)
-    if options.timeout < 0 or options.wait < 0:
-        parser.error('--timeout and --wait must not be negative')
+    for name in ('timeout', 'wait'):
+        if not 0 <= getattr(options, name) < math.inf:
+            parser.error(f'--{name} is a number of seconds from 0 on')
     instruction = Instruction(
         '', ' '.join(options.text), Task[options.task.upper()],
         Mode.CONTINUOUS if options.continuous else Mode.ONCE, tuple(options.camera),
         deadline_s=options.timeout)
     return AskOptions(instruction, options.node, options.wait, options.json)
+
+
+def _mended(text: str) -> str:
+    """Leave out bytes that are no UTF-8: ROS could not send them."""
+    return text.encode('utf-8', 'ignore').decode()
+
+
+def _is_node_name(name: str) -> bool:
+    try:
+        # It lets repeated slashes through, which ROS then refuses.
+        return bool(name) and '//' not in f'{name}/' and validate_topic_name(f'{name}/perceive')
+    except InvalidTopicNameException:
+        return False
 
 
 def converse(options: AskOptions, node: Node, executor: SingleThreadedExecutor,
@@ -228,8 +245,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :return: 0 answered, 1 an error status, 2 bad usage or nobody there.
     """
-    given = list(sys.argv if arguments is None else ['ask', *arguments])
+    given = [_mended(word) for word in (sys.argv if arguments is None else ['ask', *arguments])]
     options = parse(remove_ros_args(given)[1:])
+    if not _is_node_name(options.node):
+        print(f'ask: --node {ascii(options.node)} is no name of a node: letters, digits, "_", and '
+              '"/" between namespaces', file=sys.stderr)
+        return EXIT_USAGE
     context = rclpy.Context()
     rclpy.init(args=given, context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node(f'ask_{os.getpid()}', context=context)
