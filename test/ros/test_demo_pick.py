@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rosbags.highlevel import AnyReader
 
-from vr_ros.nodes.demo import DEFAULT_SEED, parse
+from vr_ros.nodes.demo_options import DEFAULT_SEED, parse
 from vr_ros.nodes.demo_pick import PICKS
 
 DEMO = [sys.executable, '-m', 'vr_ros.nodes.demo', '--pick']

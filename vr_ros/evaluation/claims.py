@@ -89,6 +89,19 @@ def write_claims(
     path.write_text(text, encoding='utf-8')
 
 
+def require_writable(path: Path) -> None:
+    """Make sure that a file can be written, before the work that it is for; it stays as it is.
+
+    :raises OSError: it cannot.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    is_new = not path.exists()
+    with path.open('a'):
+        pass
+    if is_new:
+        path.unlink()
+
+
 def print_claims(claims: Iterable[Claim], title: str = '', console: Console | None = None) -> None:
     """Print claims as a table."""
     table = Table('claim', title=title or None)

@@ -20,19 +20,17 @@ from vr_ros.evaluation.report import Case
 from vr_ros.nodes import demo_pick, demo_pick_record
 from vr_ros.nodes.demo_bag import BagError, check_bag
 from vr_ros.nodes.demo_client import DemoClient, DemoError
+from vr_ros.nodes.demo_options import UsageError, check, parse
 from vr_ros.nodes.demo_processes import Processes
 from vr_ros.nodes.demo_record import Session, write_demo_claims
 from vr_ros.nodes.demo_script import QUESTIONS, Question, questions
 from vr_ros.nodes.demo_still import ask_about_picture
 from vr_ros.nodes.screen import ReasoningPrinter
-from vr_ros.sim.instructions import HELDOUT_SEED
 from vr_ros.sim.renderer import render_scene
 from vr_ros.sim.truth import FrameTruth
 
 EXIT_COMPLETE, EXIT_INCOMPLETE, EXIT_USAGE = 0, 1, 2
 GRAPH_TIMEOUT_S, LOAD_TIMEOUT_S, ANSWER_TIMEOUT_S = 60.0, 900.0, 120.0
-# The first whose two scenes both show at least three kinds of objects in three colours.
-DEFAULT_SEED = HELDOUT_SEED + 5
 RECORDED = (
     'image/compressed', 'camera_info', 'camera_pose', 'instruction', 'detections', 'count',
     'answer', 'perception/active_instruction', 'truth/detections', 'truth/answer', '/diagnostics')
@@ -40,42 +38,6 @@ RECORDED = (
 LISTENERS = {'image': 'perception', 'instruction': 'perception', 'detections': 'sim_camera',
              **{topic: 'record' for topic in (
                  'image/compressed', 'instruction', 'answer', 'truth/detections', 'truth/answer')}}
-
-
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line.
-
-    :raises SystemExit: with status 2, bad usage.
-    """
-    parser = argparse.ArgumentParser(
-        prog='run demo', description=__doc__,
-        epilog='Exit status: 0 complete, 1 an instruction stayed unanswered, 2 bad usage.')
-    parser.add_argument('--seconds', type=float, default=0.0,
-                        help='go on asking that long (default: each kind of instruction once)')
-    parser.add_argument('--out', type=Path, default=Path('out/demo'),
-                        help='folder for report, bag and summary (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=DEFAULT_SEED,
-                        help='of the first scene (default: %(default)s)')
-    parser.add_argument('--objects', type=int, default=4,
-                        help='in each scene; the default is a simple scene, 0 draws 1 to 10')
-    parser.add_argument('--orbit', type=float, default=0.0, help='degrees per second of the camera')
-    parser.add_argument('--model', default='sim_tiny', help='model card (default: %(default)s)')
-    parser.add_argument('--view', action='store_true', help='open the report in a browser')
-    parser.add_argument('--json', type=Path, help='write the claims there')
-    parser.add_argument('--pick', action='store_true',
-                        help='have a gripper lift what is asked for, by its 3-D position')
-    parser.add_argument('--image', type=Path, help='ask about this picture, without ROS')
-    parser.add_argument('--ask', help='what to ask about it')
-    options = parser.parse_args(arguments)
-    if bool(options.image) != bool(options.ask):
-        parser.error('--image and --ask belong together')
-    if options.pick and options.image:
-        parser.error('--pick needs the simulated robot, not --image')
-    if not options.seconds >= 0 or options.seed < 0 or not 0 <= options.objects <= 10:
-        parser.error('--seconds and --seed are not negative, --objects is 0 to 10')
-    if not abs(options.orbit) <= 90:
-        parser.error('--orbit is -90 to 90 degrees per second')
-    return options
 
 
 def run_live(options: argparse.Namespace, session: Session) -> None:
@@ -174,10 +136,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the children on either
     # Never talk to a robot by accident.
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    try:
+        check(options)
+    except UsageError as error:
+        print(f'demo: {error}', file=sys.stderr)
+        return EXIT_USAGE
     session = _session(options)
     started, problem = time.monotonic(), ''
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
         if options.image:
             session.add(ask_about_picture(options.image, options.ask, options.model,
                                           session.console))
@@ -191,7 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem = str(error)
     except KeyboardInterrupt:
         problem = 'interrupted'
-    return _finish(options, session, time.monotonic() - started, problem)
+    try:
+        return _finish(options, session, time.monotonic() - started, problem)
+    except OSError as error:
+        print(f'demo: {problem or error}', file=sys.stderr)
+        return EXIT_INCOMPLETE
 
 
 def _session(options: argparse.Namespace) -> Session:
@@ -207,6 +177,7 @@ def _finish(options: argparse.Namespace, session: Session, seconds: float, probl
     totals = summary['totals']
     if session.cases:
         session.console.print(Rule(style='dim'), session.table())
+        session.console.print(session.total())
     if session.bag:
         session.console.print(
             f'Bag: {options.out / "bag"}, {session.bag["messages"]} messages of '
@@ -215,13 +186,14 @@ def _finish(options: argparse.Namespace, session: Session, seconds: float, probl
         write = (demo_pick_record.write_pick_claims if options.pick
                  else write_demo_claims)
         write(options.json, summary)
-    page = (options.out / 'index.html').absolute()
-    session.console.print(f'Report: {page}', soft_wrap=True)
-    if options.view and not webbrowser.open(page.as_uri()):
-        session.console.print('No browser here: open the report by hand.')
     if problem:
         where = '' if options.image else f'; logs: {options.out / "logs"}'
         print(f'demo: {problem}{where}', file=sys.stderr)
+    if session.cases:
+        page = (options.out / 'index.html').absolute()
+        session.console.print(f'Report: {page}', soft_wrap=True)
+        if options.view and not webbrowser.open(page.as_uri()):
+            session.console.print('No browser here: open the report by hand.')
     is_complete = not problem and 0 < totals['instructions'] == totals['answered']
     return EXIT_COMPLETE if is_complete else EXIT_INCOMPLETE
 

@@ -1,6 +1,7 @@
 """The demo on the user's own picture: the pipeline alone, without a graph."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ def ask_about_picture(path: Path, text: str, model: str, console: Console) -> Ca
     :raises OSError: the file cannot be read.
     """
     rgb = read_picture(path)
+    os.environ.setdefault('HF_HUB_DISABLE_PROGRESS_BARS', '1')  # read when it is imported
     # Late: the live demo leaves torch to the worker.
     from vr_ros.pipeline.perceiver import Perceiver
 
