@@ -42,7 +42,9 @@ class Stranger:
         rclpy.init(context=self.context)
         self.node = Node('stranger', context=self.context, namespace='own')
         self.warnings: list[str] = []
-        self.node.create_subscription(Log, '/rosout', self._on_log, 100)
+        # Transient local, as the log is published: what was said before counts as well.
+        self.node.create_subscription(Log, '/rosout', self._on_log, QoSProfile(
+            depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL))
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
 
