@@ -177,7 +177,8 @@ class PerceptionNode(LifecycleNode):
             self.get_logger().error(line)
         else:
             self.get_logger().info(line)
-        if health.state is WorkerState.READY and self._table.values.tracking and not health.can_track:
+        is_ready = health.state is WorkerState.READY
+        if is_ready and self._table.values.tracking and not health.can_track:
             self.get_logger().info('this model has no video memory: nothing is tracked, '
                                    'continuous instructions are answered at reason_period')
         self._dispatcher.on_health(health)
