@@ -1,6 +1,7 @@
 """Fixtures for tests with real worker processes."""
 from __future__ import annotations
 
+import gc
 import os
 import queue
 import signal
@@ -160,5 +161,9 @@ def is_alive(pid: int) -> bool:
 
 @pytest.fixture
 def open_descriptors() -> Callable[[], int]:
-    """Count this process's descriptors."""
-    return lambda: len(os.listdir('/proc/self/fd'))
+    """Count this process's descriptors, without those of garbage that earlier tests left."""
+    def count() -> int:
+        gc.collect()
+        return len(os.listdir('/proc/self/fd'))
+
+    return count

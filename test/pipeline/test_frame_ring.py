@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,6 @@ from vr_ros.pipeline.protocol import AttachRing, DetachRing, FrameKind
 
 def attached(ring: FrameRing) -> FrameRing:
     return FrameRing.attach(os.dup(ring.fd))
-
-
-def descriptors() -> int:
-    return len(os.listdir('/proc/self/fd'))
 
 
 def put(ring: FrameRing, frame: bytes, avoid: tuple[int, ...] = ()) -> SlotRef:
@@ -152,13 +149,14 @@ def test_the_size_is_sealed() -> None:
     frame_ring._HEADER.pack(b'vr_ring1', 2, 0, 4096) + bytes(4096),            # it is smaller
     frame_ring._HEADER.pack(b'vr_ring1', 1, 0, 1 << 62) + bytes(8192),         # larger than memory
 ])
-def test_what_is_no_ring_is_refused_and_closed(content: bytes) -> None:
-    before = descriptors()
+def test_what_is_no_ring_is_refused_and_closed(
+        content: bytes, open_descriptors: Callable[[], int]) -> None:
+    before = open_descriptors()
     fd = os.memfd_create('no ring')
     os.write(fd, content)
     with pytest.raises(ValueError, match='not a frame ring'):
         FrameRing.attach(fd)
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 def test_a_pipe_is_no_ring() -> None:
@@ -174,8 +172,9 @@ def test_impossible_rings_are_refused(slots: int, capacity_bytes: int) -> None:
         FrameRing.create(slots, capacity_bytes)
 
 
-def test_closing_gives_descriptors_back_and_keeps_views() -> None:
-    before = descriptors()
+def test_closing_gives_descriptors_back_and_keeps_views(
+        open_descriptors: Callable[[], int]) -> None:
+    before = open_descriptors()
     for _ in range(5):
         ring = FrameRing.create(2, 100)
         reader = attached(ring)
@@ -184,7 +183,7 @@ def test_closing_gives_descriptors_back_and_keeps_views() -> None:
         ring.close()
         assert bytes(view) == b'frame'
         del view, ring, reader
-    assert descriptors() == before
+    assert open_descriptors() == before
 
 
 LENGTH = 2_000_000
