@@ -18,11 +18,18 @@ import numpy as np
 from hypothesis import strategies as st
 
 from vr_ros.core.answer import AnswerParser, ParserLimits, parse_answer
-from vr_ros.core.cdr import parse_compressed_image, parse_header, parse_image
-from vr_ros.core.types import PerceptionError, Status
+from vr_ros.core.cdr import (
+    parse_camera_info,
+    parse_compressed_image,
+    parse_header,
+    parse_image,
+)
+from vr_ros.core.types import PerceptionError, Size, Status
 from vr_ros.models.card import read_card
 from vr_ros.pipeline import protocol
+from vr_ros.pipeline.camera_model import DISTORTION_MODELS, CameraModel
 from vr_ros.pipeline.decode import decode_compressed, decode_depth, decode_image
+from vr_ros.pipeline.decode_depth_compressed import decode_compressed_depth
 from vr_ros.pipeline.encodings import ENCODINGS
 from vr_ros.pipeline.image_header import read_image_header
 from vr_ros.pipeline.wire import Packet, ProtocolError
@@ -133,6 +140,111 @@ def check_picture(data: bytes) -> None:
     if picture is not None:
         assert picture.ndim == 3 and picture.shape[2] == 3 and picture.dtype == np.uint8
         assert picture.shape[0] * picture.shape[1] <= MAX_PIXELS
+
+
+def _nibbles(numbers: list[int]) -> bytes:
+    """Write numbers as RVL does, be they runs or not."""
+    digits = ''
+    for number in numbers:
+        while number > 7:
+            digits += f'{8 + number % 8:x}'
+            number //= 8
+        digits += f'{number:x}'
+    digits += '0' * (-len(digits) % 8)
+    return b''.join(struct.pack('<I', int(digits[at:at + 8], 16))
+                    for at in range(0, len(digits), 8))
+
+
+def _run_code(width: int, height: int, numbers: list[int]) -> bytes:
+    return struct.pack('<II', width & 0xffffffff, height & 0xffffffff) + _nibbles(numbers)
+
+
+@st.composite
+def _runs(draw: st.DrawFn) -> bytes:
+    """Write an RVL picture whose runs fill it, or nearly."""
+    width, height = draw(st.integers(1, 12)), draw(st.integers(1, 12))
+    numbers, left = [], width * height
+    while left > 0:
+        zeros = draw(st.integers(0, left))
+        measured = draw(st.integers(0, left - zeros))
+        numbers += [zeros, measured, *draw(st.lists(
+            st.integers(0, 40), min_size=measured, max_size=measured))]
+        left -= zeros + measured + draw(st.sampled_from((0, 0, 0, 0, 1)))
+    return _run_code(width, height, numbers)
+
+
+_CODES = _runs() | st.builds(
+    _run_code, st.integers(0, 20) | st.integers(0, 2**32 - 1),
+    st.integers(0, 20) | st.integers(0, 2**32 - 1),
+    st.lists(st.integers(0, 30) | st.integers(0, 2**36), max_size=60))
+_DEPTH_PNG = bytes(cv2.imencode('.png', np.arange(60, dtype=np.uint16).reshape(6, 10) * 999)[1])
+_PARAMETERS = st.builds(
+    lambda a, b: struct.pack('<iff', 0, a, b), st.just(10100.0) | st.floats(width=32),
+    st.just(-1009.0) | st.floats(width=32))
+COMPRESSED_DEPTH = st.builds(
+    lambda form, parameters, data: _compressed_message(form, parameters + data),
+    st.sampled_from([b'16UC1; compressedDepth rvl', b'32FC1; compressedDepth rvl',
+                     b'16UC1; compressedDepth png', b'32FC1; compressedDepth',
+                     b'64FC1; compressedDepth rvl', b'16UC1; png compressed ', b';;', b'']),
+    _PARAMETERS | st.binary(max_size=12),
+    _CODES | damaged(_CODES) | damaged(st.just(_DEPTH_PNG)))
+
+
+def check_compressed_depth(data: bytes) -> None:
+    """Read one message as compressed depth."""
+    depth = _named(lambda d: decode_compressed_depth(d, MAX_PIXELS), data, BAD_PICTURE)
+    if depth is not None:
+        assert depth.ndim == 2 and depth.dtype == np.float32 and depth.size <= MAX_PIXELS
+        assert not (depth <= 0).any()
+
+
+def _info_message(
+    size: tuple[int, int], model: bytes, numbers: list[float], count: int, binning: tuple[int, int],
+    region: tuple[int, int, int, int],
+) -> bytes:
+    fields = struct.pack('<iI', 1, 2) + _string(b'camera') + struct.pack('<II', *size)
+    fields += _string(model) + struct.pack('<I', count & 0xffffffff)
+    fields += b'\0' * (-len(fields) % 8)
+    fields += struct.pack(f'<{len(numbers)}d', *numbers)
+    return cdr(fields + struct.pack('<IIIIII', *binning, *region) + b'\0')
+
+
+_NUMBER = st.sampled_from((0.0, 1.0, -0.2, 60.0, 31.5)) | st.floats()
+_PIXELS = st.integers(0, 64) | st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def _infos(draw: st.DrawFn) -> bytes:
+    """Write a camera_info, calibrated or not, of a lens that exists or not."""
+    model = draw(st.sampled_from([*DISTORTION_MODELS, '', 'unheard of']))
+    count = draw(st.sampled_from([0, *DISTORTION_MODELS.get(model, (3,))]))
+    matrix = [60.0, 0.0, 31.5, 0.0, 60.0, 23.5, 0.0, 0.0, 1.0]
+    projection = [60.0, 0.0, 31.5, 0.0, 0.0, 60.0, 23.5, 0.0, 0.0, 0.0, 1.0, 0.0]
+    numbers = [*draw(st.lists(st.floats(-1, 1) | _NUMBER, min_size=count, max_size=count)),
+               *matrix, *([0.0] * 9), *projection]
+    for _ in range(draw(st.integers(0, 3))):
+        numbers[draw(st.integers(0, len(numbers) - 1))] = draw(_NUMBER)
+    size = draw(st.just((64, 48)) | st.tuples(_PIXELS, _PIXELS))
+    return _info_message(
+        size, model.encode(), numbers, draw(st.sampled_from((count, count, count, 2**32 - 1))),
+        draw(st.tuples(*2 * [st.integers(0, 4)])),
+        draw(st.just((0, 0, 0, 0)) | st.tuples(*4 * [_PIXELS])))
+
+
+def check_camera_info(data: bytes) -> None:
+    """Read one message as camera_info, and look through the camera in both ways."""
+    info = _named(parse_camera_info, data, {Status.BAD_IMAGE})
+    for rectified in (False, True) if info is not None else ():
+        try:
+            model = CameraModel.from_info(info, rectified)
+        except ValueError as error:
+            assert str(error) and '\n' not in str(error) and len(str(error)) < 4000
+            continue
+        assert model.size.width > 0 and model.size.height > 0
+        small = model.scaled_to(Size(8, 6))
+        rays = small.rays()
+        assert rays.shape == (6, 8, 2) and not np.isinf(rays).any()
+        assert small.project(np.array([[0.1, -0.1, 1.0]])).shape == (1, 2)
 
 
 def _named(read: Callable[[Any], Any], data: Any, allowed: set[Status]) -> Any:
@@ -247,6 +359,9 @@ def check_packet(packet: Packet) -> None:
 TARGETS = (
     Target('image messages', damaged(IMAGES), check_picture),
     Target('compressed image messages', COMPRESSED | damaged(COMPRESSED), check_picture),
+    Target('compressed depth messages', COMPRESSED_DEPTH | damaged(COMPRESSED_DEPTH),
+           check_compressed_depth),
+    Target('camera_info messages', _infos() | damaged(_infos()), check_camera_info),
     Target('model cards', cards() | st.binary(max_size=300), check_card),
     Target('answers of models', _ANSWERS, check_answer),
     Target('packets between node and worker', packets(), check_packet),

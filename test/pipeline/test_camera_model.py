@@ -102,6 +102,7 @@ def test_rectified_images_follow_the_projection() -> None:
     {'k': (0.0,) * 9},                                        # not calibrated
     {'k': (float('nan'), *INFO.k[1:])},                       # no number
     {'k': (-FX, *INFO.k[1:])},                                # mirrored
+    {'k': (5e-315, *INFO.k[1:])},                             # rays beyond every number
     {'width': 0},                                             # no pixels
     {'binning_x': 2**32 - 1},                                 # none left
     {'d': (0.1,), 'distortion_model': 'plumb_bob'},           # too few coefficients

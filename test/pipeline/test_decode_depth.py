@@ -70,7 +70,7 @@ BAD, UNKNOWN = Status.BAD_IMAGE, Status.UNSUPPORTED_ENCODING
     ('32FC1; compressedDepth png', GOOD[:11], BAD),                          # within the header
     ('32FC1; compressedDepth png', GOOD[:60], BAD),                          # within the picture
     ('32FC1; compressedDepth png', GOOD[:12], UNKNOWN),                      # no picture
-    ('32FC1; compressedDepth rvl', GOOD, UNKNOWN),                           # another codec
+    ('32FC1; compressedDepth zstd', GOOD, UNKNOWN),                          # another codec
     ('64FC1; compressedDepth png', GOOD, UNKNOWN),                           # another encoding
     ('compressedDepth', GOOD, UNKNOWN),                                      # none
     ('32FC1; png compressed', GOOD[12:], UNKNOWN),                           # floats as plain PNG

@@ -19,6 +19,8 @@ DISTORTION_MODELS = {
 MAX_ITERATIONS = 50
 # Of pixels, how far off an undistorted ray may project before it counts as not found.
 MAX_ERROR_PX = 0.1
+# What no lens has, in pixels: beyond, rays would leave the range of float32.
+LEAST_FOCAL_PX, MOST_PX = 1e-2, 1e7
 # Ray maps kept: 2 x 4 bytes per pixel each.
 CACHED_MAPS = 8
 
@@ -45,13 +47,14 @@ class CameraModel:
         """Take the model of the image that a camera_info came with: of its part, and binned.
 
         :param rectified: whether the image was rectified: then P holds, and nothing is distorted.
-        :raises ValueError: if the camera is not calibrated (K, or P, is zero), the image has no
-            pixels, a number is not finite, or the distortion model is not known.
+        :raises ValueError: if the camera is not calibrated (K, or P, is zero or no lens's), the
+            image has no pixels, a number is not finite, or the distortion model is not known.
         """
         fx, fy, cx, cy = (
             (info.p[0], info.p[5], info.p[2], info.p[6]) if rectified else
             (info.k[0], info.k[4], info.k[2], info.k[5]))
-        if not (fx > 0 and fy > 0) or not np.isfinite((fx, fy, cx, cy, *info.d)).all():
+        usable = min(fx, fy) >= LEAST_FOCAL_PX and max(fx, fy, abs(cx), abs(cy)) <= MOST_PX
+        if not usable or not np.isfinite((fx, fy, cx, cy, *info.d)).all():
             raise ValueError(f'camera {info.frame_id!r} is not calibrated: fx {fx}, fy {fy}')
         model, distortion = ('', ()) if rectified else _distortion(info)
         x, y, width, height = info.roi

@@ -1,8 +1,9 @@
 """Compressed depth images to metres: compressedDepth of image_transport, and plain 16-bit PNG.
 
 Source: compressed_depth_image_transport. Its data begin with a header of twelve bytes (int32
-format, float32 A, float32 B, as the writer's machine has them) before a PNG picture. 16UC1 is
-stored as it is, in millimetres; 32FC1 as 16-bit q = A / depth + B, 0 where nothing was measured.
+format, float32 A, float32 B, as the writer's machine has them) before a picture in PNG or RVL.
+16UC1 is stored as it is, in millimetres; 32FC1 as 16-bit q = A / depth + B, 0 where nothing was
+measured.
 """
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from vr_ros.core.cdr import CompressedView, Serialized, parse_compressed_image
 from vr_ros.core.types import PerceptionError, Size, Status
 from vr_ros.pipeline.decode import DEPTH_UNITS, MAX_PIXELS
 from vr_ros.pipeline.image_header import PNG_START, read_image_header
+from vr_ros.pipeline.rvl import decode_rvl, read_rvl_size
 
 _CONFIG = struct.Struct('<iff')
 
@@ -24,8 +26,8 @@ def decode_compressed_depth(
 ) -> np.ndarray:
     """Decode a depth image of a sensor_msgs/CompressedImage, or its serialised form.
 
-    Known formats: '32FC1; compressedDepth png', '16UC1; compressedDepth png' (older writers leave
-    the codec out) and a 16-bit grey PNG of 16UC1 or mono16.
+    Known formats: 32FC1 or 16UC1, then '; compressedDepth png' (older writers leave the codec out)
+    or '; compressedDepth rvl'; and a 16-bit grey PNG of 16UC1 or mono16.
 
     :param max_pixels: pictures that say they have more are refused before they are decoded.
     :return: (H, W) float32 metres, NaN where nothing was measured.
@@ -39,14 +41,15 @@ def decode_compressed_depth(
         encoding = encoding if encoding in DEPTH_UNITS else '16UC1'
         parameters = None
     else:
-        if codec.split()[1:] not in ([], ['png']) or encoding not in DEPTH_UNITS:
+        decode = _DECODERS.get(' '.join(codec.split()[1:]) or 'png')
+        if decode is None or encoding not in DEPTH_UNITS:
             raise PerceptionError(
                 Status.UNSUPPORTED_ENCODING, f'depth of format {view.format!r:.60} is not known;'
-                ' known: 16UC1 and 32FC1; compressedDepth png')
+                f' known: 16UC1 and 32FC1; compressedDepth {" or ".join(_DECODERS)}')
         if len(content) < _CONFIG.size:
             raise PerceptionError(Status.BAD_IMAGE, 'the compressed depth is cut off')
         parameters = _CONFIG.unpack_from(content)
-        samples = _decode_png(content[_CONFIG.size:], max_pixels)
+        samples = decode(content[_CONFIG.size:], max_pixels)
     valid = samples != 0
     if encoding == '16UC1':
         metres = samples * np.float32(DEPTH_UNITS[encoding])
@@ -76,6 +79,15 @@ def _decode_png(content: bytes, max_pixels: int) -> np.ndarray:
     if samples is None or samples.shape != (header.size.height, header.size.width):
         raise PerceptionError(Status.BAD_IMAGE, 'the PNG of the depth cannot be decoded')
     return samples
+
+
+def _decode_rvl(content: bytes, max_pixels: int) -> np.ndarray:
+    """Decode an RVL picture: (H, W) uint16."""
+    _check_size(Size(*read_rvl_size(content)), max_pixels)
+    return decode_rvl(content)
+
+
+_DECODERS = {'png': _decode_png, 'rvl': _decode_rvl}
 
 
 def _check_size(size: Size, max_pixels: int) -> None:
