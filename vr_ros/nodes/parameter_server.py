@@ -24,6 +24,7 @@ from vr_ros.nodes.parameter_spec import (
     range_text,
     specs,
 )
+from vr_ros.nodes.safely import safely
 
 Table = TypeVar('Table')
 
@@ -49,7 +50,8 @@ class ParameterServer(Generic[Table]):
         for spec in self._specs.values():
             self._declare(spec)
         self._report_unknown()
-        node.add_on_set_parameters_callback(self._check)
+        node.add_on_set_parameters_callback(safely(node, self._check, SetParametersResult(
+            successful=False, reason="an error within the node; the node's log has more")))
         node.add_post_set_parameters_callback(self._forget)
 
     @property

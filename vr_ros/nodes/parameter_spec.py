@@ -75,7 +75,7 @@ def coerce(spec: Spec, value: Any) -> Any:
     """
     if spec.kind == 'double' and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if spec.kind == 'string[]' and not isinstance(value, str):
+    if spec.kind == 'string[]' and isinstance(value, list):
         return tuple(value)
     return value
 

@@ -83,6 +83,12 @@ class PerceptionParameters:
     diagnostics_period: float = parameter(
         1.0, 'time between two messages on /diagnostics', unit='s', low=0.05, high=60.0,
         applies=_START)
+    max_silence: float = parameter(
+        5.0, 'on /diagnostics it is an error when the worker, or a callback of the node, gives no '
+        'sign of life for longer', unit='s', low=2.0, high=_DAY_S)
+    min_image_rate: float = parameter(
+        0.0, '/diagnostics warns when a camera delivers fewer images; 0: never', unit='Hz', low=0.0,
+        high=1000.0)
     max_latency: float = parameter(
         0.0, '/diagnostics warns when the slowest 5 % of the answers take longer; 0: never',
         unit='s', low=0.0, high=_DAY_S)

@@ -14,12 +14,14 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import serialize_message
 from rclpy.task import Future
+from sensor_msgs.msg import CompressedImage
 
 from vr_ros.core.types import Instruction, Mode, PerceptionError, Stamp, Status
 from vr_ros.nodes.cameras import Frame
 from vr_ros.nodes.convert import (
     AnswerMsg,
     DetectionArray,
+    InstructionMsg,
     Perceive,
     PerceiveImage,
     answer_to_msg,
@@ -30,7 +32,7 @@ from vr_ros.nodes.convert import (
 )
 from vr_ros.nodes.dispatch import Dispatcher
 from vr_ros.nodes.parameters import PerceptionParameters
-from vr_ros.nodes.safely import report_failure
+from vr_ros.nodes.safely import report_failure, safely
 from vr_ros.nodes.updates import Answer, Progress, Update, failed
 from vr_ros.pipeline.protocol import FrameKind
 
@@ -63,24 +65,21 @@ class PerceiveRequests:
             PerceiveImage, '~/perceive_image', self._on_picture, callback_group=self._group)
 
     async def _on_goal(self, goal: ServerGoalHandle) -> Perceive.Result:
-        instruction, error = instruction_from_msg(goal.request.instruction, self._now())
-        goal_key = bytes(goal.goal_id.uuid)
-        if not instruction.id:
-            instruction = replace(instruction, id=str(uuid.UUID(bytes=goal_key)))
-        self._goals[goal_key] = instruction.id
         try:
-            answer = await self._ask(instruction, error, goal=goal)
-        except Exception:
-            answer = self._internal_error(instruction)
-        del self._goals[goal_key]
+            answer, detections, text = await self._answer_to(goal.request.instruction, goal=goal)
+        finally:
+            self._goals.pop(bytes(goal.goal_id.uuid), None)
+        safely(self._node, self._conclude)(goal, answer)
+        return Perceive.Result(detections=detections, answer=text)
+
+    @staticmethod
+    def _conclude(goal: ServerGoalHandle, answer: Answer) -> None:
         if goal.is_cancel_requested:
             goal.canceled()
         elif answer.perception.status.is_error:
             goal.abort()
         else:
             goal.succeed()
-        detections, text = self._messages(answer)
-        return Perceive.Result(detections=detections, answer=text)
 
     def _on_cancel(self, goal: ServerGoalHandle) -> CancelResponse:
         try:
@@ -92,15 +91,32 @@ class PerceiveRequests:
 
     async def _on_picture(self, request: PerceiveImage.Request,
                           response: PerceiveImage.Response) -> PerceiveImage.Response:
-        instruction, error = instruction_from_msg(request.instruction, self._now())
-        try:
-            picture = Frame('', serialize_message(request.image), FrameKind.COMPRESSED, 0,
-                            time.monotonic())
-            answer = await self._ask(instruction, error, picture=picture)
-        except Exception:
-            answer = self._internal_error(instruction)
-        response.detections, response.answer = self._messages(answer)
+        _, response.detections, response.answer = await self._answer_to(
+            request.instruction, picture=request.image)
         return response
+
+    async def _answer_to(
+        self, message: InstructionMsg, *, picture: CompressedImage | None = None,
+        goal: ServerGoalHandle | None = None,
+    ) -> tuple[Answer, DetectionArray, AnswerMsg]:
+        """Answer in any case: what fails on the way becomes an answer that says so."""
+        instruction = Instruction('', '')
+        try:
+            instruction, error = instruction_from_msg(message, self._now())
+            if goal is not None:
+                goal_key = bytes(goal.goal_id.uuid)
+                if not instruction.id:
+                    instruction = replace(instruction, id=str(uuid.UUID(bytes=goal_key)))
+                self._goals[goal_key] = instruction.id
+            frame = None if picture is None else Frame(
+                '', serialize_message(picture), FrameKind.COMPRESSED, 0, time.monotonic())
+            answer = await self._ask(instruction, error, picture=frame, goal=goal)
+            return answer, *self._messages(answer)
+        except Exception:
+            report_failure(self._node, 'answering', instruction.id)
+            answer = failed(instruction, PerceptionError(
+                Status.MODEL_ERROR, "an error within the node; the node's log has more"))
+            return answer, *self._messages(answer)
 
     async def _ask(self, instruction: Instruction, error: PerceptionError | None, *,
                    picture: Frame | None = None, goal: ServerGoalHandle | None = None) -> Answer:
@@ -108,7 +124,8 @@ class PerceiveRequests:
             return failed(instruction, PerceptionError(
                 Status.BAD_INSTRUCTION, 'STOP goes to the topic instruction; or cancel the goal'))
         done = Future(executor=self._node.executor)
-        conversation = _Conversation(done, lambda update: self._feed_back(goal, update))
+        feed_back = safely(self._node, self._feed_back)
+        conversation = _Conversation(done, lambda update: feed_back(goal, update))
         conversation.expect(self._dispatcher.submit(
             instruction, conversation.hear, picture=picture, error=error))
         if not conversation.expected:
@@ -133,11 +150,6 @@ class PerceiveRequests:
         values = self._parameters()
         return detections_to_msg(answer), answer_to_msg(
             answer, reasoning=values.reasoning, raw_text_limit=values.raw_text_limit)
-
-    def _internal_error(self, instruction: Instruction) -> Answer:
-        report_failure(self._node, 'answering', instruction.id)
-        return failed(instruction, PerceptionError(
-            Status.MODEL_ERROR, "an error within the node; the node's log has more"))
 
     def _now(self) -> Stamp:
         return Stamp(*self._node.get_clock().now().seconds_nanoseconds())

@@ -5,24 +5,19 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
-from std_msgs.msg import Header, String
+from std_msgs.msg import String
 
 from vr_ros.core.types import Mode, Stamp, Task
 from vr_ros.nodes import qos
 from vr_ros.nodes.alarm import Alarm
 from vr_ros.nodes.cameras import Camera, make_cameras
 from vr_ros.nodes.convert import InstructionMsg, instruction_from_msg
-from vr_ros.nodes.diagnostics import (
-    CameraJudge,
-    judge_callbacks,
-    judge_instructions,
-    judge_model,
-    to_message,
-)
+from vr_ros.nodes.diagnostics import CameraJudge, judge_instructions
+from vr_ros.nodes.diagnostics_thread import DiagnosticsThread, SelfReport
 from vr_ros.nodes.dispatch import Clocks, Dispatcher
 from vr_ros.nodes.image_input import ImageInput
 from vr_ros.nodes.parameter_server import ParameterServer
@@ -30,7 +25,7 @@ from vr_ros.nodes.parameter_spec import ParameterError
 from vr_ros.nodes.parameters import PerceptionParameters
 from vr_ros.nodes.perceive_requests import PerceiveRequests
 from vr_ros.nodes.publishers import ResultPublishers
-from vr_ros.nodes.safely import failures_of, safely
+from vr_ros.nodes.safely import guard_services, safely
 from vr_ros.nodes.spin import run_node
 from vr_ros.nodes.topic_diagnosis import judge_topics
 from vr_ros.nodes.topic_watch import watch_of
@@ -46,7 +41,7 @@ _ERROR = TransitionCallbackReturn.ERROR
 class PerceptionNode(LifecycleNode):
     """Wires subscriptions, the dispatcher, the worker and publishers together.
 
-    Everything runs in the thread that spins the node, and nothing there takes long.
+    Everything but diagnostics runs in the thread that spins the node, and nothing there takes long.
 
     :param arguments: for rclpy.node.Node, such as parameter_overrides.
     :raises ParameterError: a parameter cannot be used.
@@ -72,22 +67,39 @@ class PerceptionNode(LifecycleNode):
         self._requests = PerceiveRequests(
             self, self._dispatcher, lambda: self._table.values, self._set_alarm)
         self._subscribe_instructions()
-        self._start_diagnostics()
+        self._watch_clock()
+        guard_services(self)
+        self._camera_judge = CameraJudge()
+        self._diagnostics = DiagnosticsThread(
+            self, self._table.values.diagnostics_period, self._look, lambda: self._bridge.health)
+
+    def destroy_node(self) -> None:
+        """End the thread of the diagnostics, then the node."""
+        self._diagnostics.end()
+        self._jump_handle.unregister()  # the clock holds it, and it holds the node
+        super().destroy_node()
+
+    def _watch_clock(self) -> None:
+        """Have another look at the images when simulated time jumps: their ages are others then.
+
+        Nothing else needs it: what has to last does so by the steady clock.
+        """
+        pump = self.create_guard_condition(safely(self, self._pump))
+
+        def on_jump(jump: TimeJump) -> None:
+            seconds = jump.delta.nanoseconds / 1e9
+            self.get_logger().info(f'The clock jumped by {seconds:+.1f} s')
+            pump.trigger()
+
+        self._jump_handle = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=Duration(seconds=1), min_backward=Duration(nanoseconds=-1)),
+            post_callback=safely(self, on_jump))
 
     def _subscribe_instructions(self) -> None:
         qos.create_subscription(self, InstructionMsg, 'instruction',
                                 safely(self, self._on_instruction), qos.command())
         qos.create_subscription(self, String, 'instruction_text',
                                 safely(self, self._on_text), qos.command())
-
-    def _start_diagnostics(self) -> None:
-        self._camera_judge = CameraJudge()
-        self._diagnostics = qos.create_publisher(
-            self, DiagnosticArray, '/diagnostics', qos.command())
-        # The steady clock: whoever watches must hear from the node also while /clock stands still.
-        self.create_timer(
-            self._table.values.diagnostics_period, safely(self, self._publish_diagnostics),
-            clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start loading the model, and return."""
@@ -190,21 +202,17 @@ class PerceptionNode(LifecycleNode):
     def _set_alarm(self) -> None:
         self._alarm.set(self._dispatcher.wake_at)
 
-    def _publish_diagnostics(self) -> None:
+    def _look(self) -> SelfReport:
         values, now = self._table.values, time.monotonic()
-        health = self._bridge.health
-        diagnoses = [judge_model(health, now), judge_instructions(
-            self._dispatcher.waiting, values.queue_size, self._dispatcher.results, now,
-            values.max_latency),
-            judge_topics(watch_of(self)), judge_callbacks(failures_of(self))]
-        clock = self.get_clock().now()
+        diagnoses = [judge_instructions(self._dispatcher.waiting, values.queue_size,
+                                        self._dispatcher.results, now, values.max_latency),
+                     judge_topics(watch_of(self))]
+        now_ns = self.get_clock().now().nanoseconds
         for camera in self._cameras.values() if self._is_active else ():
             diagnoses.append(self._camera_judge.judge(
-                camera, self._input.calibrated_size(camera), values.max_image_age, now,
-                clock.nanoseconds))
-        self._diagnostics.publish(to_message(
-            Header(stamp=clock.to_msg()), self.get_fully_qualified_name(), health.model_id,
-            diagnoses))
+                camera, self._input.calibrated_size(camera), values.max_image_age, now, now_ns,
+                values.min_image_rate))
+        return SelfReport(tuple(diagnoses), values.max_silence)
 
     def _now(self) -> Stamp:
         return Stamp(*self.get_clock().now().seconds_nanoseconds())

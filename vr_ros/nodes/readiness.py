@@ -64,18 +64,26 @@ def image_problem(job: Job, camera: Camera | None, max_age_s: float,
         return PerceptionError(Status.NO_IMAGE, f'no image has arrived on {topic}')
     if job.is_continuous and frame.number <= job.frame_looked_at:
         return PerceptionError(Status.STALE_IMAGE, f'no new image has arrived on {camera.topic}')
-    return _age_problem(frame, camera.topic, max_age_s, now_ns) if max_age_s else None
+    return age_problem(frame, camera.topic, max_age_s, now_ns)
 
 
-def _age_problem(frame: Frame, topic: str, max_age_s: float, now_ns: int) -> PerceptionError | None:
+def age_problem(frame: Frame, topic: str, max_age_s: float, now_ns: int) -> PerceptionError | None:
+    """Say why a frame is too old to be looked at, or seems to be; None when it is not.
+
+    :param max_age_s: 0: no limit.
+    :param now_ns: the node's clock; 0: simulated time that has not begun.
+    """
     try:
         age_s = frame.age_s(now_ns)
         stamped = frame.header.stamp.nanoseconds != 0
     except PerceptionError:
         return None  # not readable: looking at it says so
-    if abs(age_s) <= max_age_s:
+    if not max_age_s or abs(age_s) <= max_age_s:
         return None
-    if not stamped:
+    if now_ns == 0:
+        message = ('use_sim_time is set, but no time has come on /clock: the age of the images on '
+                   f'{topic} is not known')
+    elif not stamped:
         message = f'images on {topic} have no stamp: set it in the driver, or max_image_age to 0'
     elif age_s < 0:
         message = (f'the newest image on {topic} is stamped {-age_s:.1f} s ahead of the clock: '

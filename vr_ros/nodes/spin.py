@@ -18,7 +18,9 @@ from vr_ros.nodes.safely import report_failure
 
 EXIT_OK = 0
 EXIT_USAGE = 2
-_FAILURES_IN_A_ROW = 100
+# Callbacks catch their own exceptions. What fails again and again beyond them must not take the
+# whole processor for it, nor fill the disk with its tracebacks.
+_LONGEST_PAUSE_S = 1.0
 _LAST_WORDS_S = 0.5
 # An orderly end takes less than this.
 _PATIENCE_S = 5.0
@@ -56,7 +58,12 @@ def run_node(make_node: Callable[[], Node], stop: Callable[[Node], None],
 
 def _spin(executor: SingleThreadedExecutor, node: Node) -> None:
     ended = threading.Event()
-    _on_signal(lambda: executor.create_task(ended.set))
+
+    def end() -> None:
+        ended.set()
+        executor.create_task(ended.set)  # wakes it
+
+    _on_signal(end)
     failures = 0
     while not ended.is_set():
         try:
@@ -68,8 +75,7 @@ def _spin(executor: SingleThreadedExecutor, node: Node) -> None:
             # As when a client goes away just before its response is sent.
             failures += 1
             report_failure(node, 'spin')
-            if failures >= _FAILURES_IN_A_ROW:
-                raise
+            ended.wait(min(1e-4 * 2 ** min(failures, 20), _LONGEST_PAUSE_S))
 
 
 def _spin_for(executor: SingleThreadedExecutor, seconds: float) -> None:

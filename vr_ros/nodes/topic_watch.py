@@ -8,7 +8,6 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -21,6 +20,7 @@ from rclpy.timer import Timer
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from vr_ros.nodes.qos_rules import Conflict, conflicts
+from vr_ros.nodes.safely import safely
 
 # What can be set by parameter: QoSOverridingOptions of qos.py.
 OVERRIDABLE = 'reliability', 'durability'
@@ -63,7 +63,7 @@ class TopicWatch:
 
     def __init__(self, node: Node) -> None:
         # The node holds its events, which hold this.
-        self._node = weakref.proxy(node)
+        self._node, self._reference = weakref.proxy(node), weakref.ref(node)
         self.incompatible: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self._topics: list[Topic] = []
@@ -75,8 +75,8 @@ class TopicWatch:
         topic = self._add(name, kind, profile, is_ours_published=True)
         made = self._node.create_publisher(
             kind, name, profile, event_callbacks=PublisherEventCallbacks(
-                incompatible_qos=partial(self._on_incompatible_qos, topic),
-                incompatible_type=partial(self._on_incompatible_type, topic)), **options)
+                incompatible_qos=self._guarded(self._on_incompatible_qos, topic),
+                incompatible_type=self._guarded(self._on_incompatible_type, topic)), **options)
         topic.entity = weakref.ref(made)
         return made
 
@@ -86,9 +86,9 @@ class TopicWatch:
         topic = self._add(name, kind, profile, is_ours_published=False)
         made = self._node.create_subscription(
             kind, name, callback, profile, event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=partial(self._on_incompatible_qos, topic),
-                incompatible_type=partial(self._on_incompatible_type, topic),
-                message_lost=partial(self._on_lost, topic)), **options)
+                incompatible_qos=self._guarded(self._on_incompatible_qos, topic),
+                incompatible_type=self._guarded(self._on_incompatible_type, topic),
+                message_lost=self._guarded(self._on_lost, topic)), **options)
         topic.entity = weakref.ref(made)
         return made
 
@@ -109,12 +109,22 @@ class TopicWatch:
         self._topics = [known for known in self._topics if known.entity() is not None] + [topic]
         return topic
 
+    def _guarded(self, callback: Callable[..., None], *bound: Any) -> Callable[..., None]:
+        """Do as safely(), without holding on to the node."""
+        def guarded(*arguments: Any) -> None:
+            node = self._reference()
+            if node is not None:
+                safely(node, callback)(*bound, *arguments)
+
+        return guarded
+
     def _on_incompatible_qos(self, topic: Topic, event: Any) -> None:
         self.incompatible[topic.name] += event.total_count_change
         topic.has_conflicts = True
         if self._timer is None:
             self._timer = self._node.create_timer(
-                PATIENCE_S, self._on_timer, clock=Clock(clock_type=ClockType.STEADY_TIME))
+                PATIENCE_S, self._guarded(self._on_timer),
+                clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _on_incompatible_type(self, topic: Topic, event: Any) -> None:
         self.incompatible[topic.name] += event.total_count_change

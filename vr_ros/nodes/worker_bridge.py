@@ -35,10 +35,9 @@ class WorkerBridge:
 
     @property
     def health(self) -> WorkerHealth:
-        """How the worker is; CLOSED while there is none."""
-        if self._supervisor is None:
-            return WorkerHealth(WorkerState.CLOSED)
-        return self._supervisor.health
+        """How the worker is; CLOSED while there is none. May be asked from any thread."""
+        supervisor = self._supervisor
+        return WorkerHealth(WorkerState.CLOSED) if supervisor is None else supervisor.health
 
     def open(self, values: PerceptionParameters) -> WorkerSupervisor:
         """Start a worker, and return while it loads."""
