@@ -41,9 +41,9 @@ def lamp(column: int | None) -> np.ndarray:
     return picture
 
 
-def follow(robot: Robot, column: int | None) -> Any:
+def follow(robot: Robot, column: int | None, age_s: float = 0.0) -> Any:
     """Show a picture and wait for the result about it."""
-    shown = robot.show(lamp(column))
+    shown = robot.show(lamp(column), age_s)
     results = robot.received['detections']
     robot.until(lambda: any(result.header == shown.header for result in results))
     return next(result for result in results if result.header == shown.header)
@@ -99,6 +99,23 @@ def test_hidden_then_seen_again_then_lost(graph: MakeGraph) -> None:
     # The loss itself has the reasoner look again, long before reason_period.
     robot.until(lambda: robot.answers(name)[-1].outcome.source == Outcome.REASONED)
     assert robot.answers(name)[-1].outcome.status == Outcome.NO_OBJECT
+
+
+def test_a_recording_that_starts_over_leaves_no_track_behind(graph: MakeGraph) -> None:
+    robot = graph(max_image_age=0.0, track_timeout=5.0).start()
+    robot.show(lamp(2))
+    name = robot.tell('lamp', mode=Instruction.CONTINUOUS)
+    (seen,) = robot.answer(name).detections
+    # What is in sight over the jump is the same object.
+    (again,) = follow(robot, 3, age_s=3600.0).detections
+    assert (again.track_id, again.track_state) == (seen.track_id, Detection.TRACK_TRACKED)
+    (hidden,) = follow(robot, None, age_s=3600.0).detections
+    assert hidden.track_state == Detection.TRACK_OCCLUDED
+    # What is hidden then would be so for an hour; it is given up instead, once.
+    gone = follow(robot, None, age_s=7200.0)
+    assert [found.track_state for found in gone.detections] == [Detection.TRACK_LOST]
+    robot.until(lambda: robot.answers(name)[-1].outcome.source == Outcome.REASONED)
+    assert robot.answers(name)[-1].count == 0
 
 
 @pytest.mark.parametrize(('level', 'is_replaced'), [
