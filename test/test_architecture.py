@@ -18,7 +18,8 @@ ROS = ('rclpy', 'rclpy_components', 'builtin_interfaces', 'diagnostic_msgs', 'ge
        'lifecycle_msgs', 'rcl_interfaces', 'sensor_msgs', 'std_msgs', 'std_srvs',
        'unique_identifier_msgs', 'visualization_msgs')
 OPTIONAL = ('bond', 'cv_bridge', 'diagnostic_updater', 'image_transport', 'launch', 'launch_ros',
-            'message_filters', 'rosbag2_py', 'tf2_geometry_msgs', 'tf2_ros', 'vision_msgs')
+            'message_filters', 'rosbag2_py', 'tf2_geometry_msgs', 'tf2_msgs', 'tf2_py', 'tf2_ros',
+            'vision_msgs')
 
 
 def imported_by(tree: ast.AST) -> Iterator[str]:

@@ -33,7 +33,7 @@ RULES = {'topics': ('topic', {'publish', 'subscribe'}),
          'actions': ('action', {'execute', 'call'})}
 # There with a parameter, with another package, or from a driver only.
 OPTIONAL = {'/clock', '/depth', '/image/compressed', '/perception/detections_2d',
-            '/perception/detections_3d', '/perception/label_info'}
+            '/perception/detections_3d', '/perception/label_info', '/tf', '/tf_static'}
 
 
 def granted(enclave: str) -> dict[tuple[str, str], set[str]]:

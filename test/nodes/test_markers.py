@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from answers import POSITION, answer, located
 from scipy.spatial.transform import Rotation
+from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
 from vr_ros.core.palette import colour
+from vr_ros.core.transform import Transform
 from vr_ros.core.types import Detection, Mode, Status, TrackState
 from vr_ros.nodes import markers, qos
 from vr_ros.nodes.markers import LONGEST_LIFETIME_S, MarkerView, half_height_m, markers_of
@@ -25,7 +27,7 @@ class Clock:
 @pytest.fixture
 def view(monkeypatch: pytest.MonkeyPatch) -> MarkerView:
     monkeypatch.setattr(qos, 'create_publisher', lambda *_: None)
-    return MarkerView(None, Clock())
+    return MarkerView(None, now=Clock())
 
 
 def drawn(view: MarkerView, *arguments: object, **fields: object) -> list[Marker]:
@@ -127,3 +129,25 @@ def test_markers_outlive_the_interval_between_results(
 
 def test_every_kind_is_deleted() -> None:
     assert [marker.ns for marker in markers_of(located(0))] == list(markers.KINDS)
+
+
+def test_markers_follow_a_transform() -> None:
+    """The camera looks along the robot's x axis, 1.5 m above the ground: its z is forward."""
+    optical_to_robot = Transform((0.0, 0.0, 1.5), (-0.5, 0.5, -0.5, 0.5))
+    box, point, caption = markers_of(located(2), optical_to_robot)
+    x, y, z = POSITION.center
+    assert (box.pose.position.x, box.pose.position.y, box.pose.position.z) == pytest.approx(
+        (z, -x, 1.5 - y))
+    turn = box.pose.orientation
+    axes = Rotation.from_quat((turn.x, turn.y, turn.z, turn.w)).as_matrix()
+    np.testing.assert_allclose(axes @ (0, 0, 1), (1, 0, 0), atol=1e-12)  # forward stays forward
+    assert point.pose.position.x == pytest.approx(POSITION.surface_point[2])
+    assert caption.pose.position.z > box.pose.position.z   # above it in the robot's frame
+
+
+def test_an_answer_without_a_place_is_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qos, 'create_publisher', lambda *_: None)
+    places = [None, (Header(frame_id='map'), Transform())]
+    view = MarkerView(None, lambda _: places.pop(0), Clock())
+    assert drawn(view, [located(0)]) == []
+    assert {marker.header.frame_id for marker in drawn(view, [located(0)])} == {'map'}

@@ -17,7 +17,7 @@ from vr_ros.core.types import PerceptionError, PositionStatus, Status
 from vr_ros.pipeline import frame_ring
 from vr_ros.pipeline.frame_ring import FrameRing, SlotRef
 from vr_ros.pipeline.frame_sender import FrameData, FrameSender
-from vr_ros.pipeline.protocol import AttachRing, DetachRing, FrameKind
+from vr_ros.pipeline.protocol import AttachRing, DetachRing, FrameKind, Viewpoint
 
 
 def attached(ring: FrameRing) -> FrameRing:
@@ -257,9 +257,12 @@ def test_depth_and_camera_info_travel_with_the_image() -> None:
     sender = FrameSender(2, worker)
     ref = sender.put(FrameData(
         b'image' * 9, FrameKind.COMPRESSED, b'depth!', b'info', FrameKind.IMAGE,
-        PositionStatus.OK), ())
-    assert bytes(worker.rings[ref.ring_id].view(ref.slot)) == b'image' * 9 + b'depth!info'
-    assert (ref.image_bytes, ref.depth_bytes, ref.info_bytes) == (45, 6, 4)
+        PositionStatus.OK, b'of the depth', Viewpoint(up=(0.0, -1.0, 0.0))), ())
+    assert bytes(worker.rings[ref.ring_id].view(ref.slot)) == (
+        b'image' * 9 + b'depth!' + b'info' + b'of the depth')
+    assert (ref.image_bytes, ref.depth_bytes, ref.info_bytes, ref.depth_info_bytes) == (
+        45, 6, 4, 12)
+    assert ref.viewpoint.up == (0.0, -1.0, 0.0)
     assert (ref.kind, ref.depth_kind) == (FrameKind.COMPRESSED, FrameKind.IMAGE)
     assert ref.locate is PositionStatus.OK
 

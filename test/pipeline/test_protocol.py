@@ -45,7 +45,8 @@ PERCEPTION = Perception(
     Timing(1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8, 9, 10))
 FRAME = protocol.FrameRef(
     5, SlotRef(3, 2**60, 6_220_800), FrameKind.COMPRESSED, 614_400, 380, FrameKind.IMAGE,
-    PositionStatus.OUT_OF_SYNC)
+    PositionStatus.OUT_OF_SYNC, 380, protocol.Viewpoint(
+        True, False, (0.0, -1.0, 1e-3), tuple(map(float, range(16)))))
 
 MESSAGES = [
     protocol.Load('cards/tiny.yaml', {'device': 'cpu', 'deep': {'list': [1, None, 'x']}}),

@@ -1,18 +1,18 @@
 """The newest frame of each camera, as it came; decoded by nobody until the worker needs one."""
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from vr_ros.core.cdr import CdrHeader, parse_compressed_image, parse_header, parse_image
 from vr_ros.core.types import PerceptionError, PositionStatus, Size, Stamp, Status
 from vr_ros.nodes.parameter_spec import ParameterError
 from vr_ros.pipeline.frame_sender import FrameData
 from vr_ros.pipeline.image_header import read_image_header
-from vr_ros.pipeline.protocol import FrameKind
+from vr_ros.pipeline.protocol import FrameKind, Viewpoint
 
 # An image waits for its depth for as long as two newer ones have not come either.
 RECENT_FRAMES, RECENT_DEPTHS = 3, 8
@@ -30,6 +30,8 @@ class Frame:
     :param received_at: seconds of the steady clock.
     :param depth, info: depth image of the same time, and camera_info, in CDR; b'' for none.
     :param locate: OK: objects can be located; else why they cannot.
+    :param depth_info: camera_info of the depth camera, where the depth is not in the image's frame.
+    :param lacks: what is not known about the viewpoint and should be, in one line.
     """
 
     camera: str
@@ -41,6 +43,9 @@ class Frame:
     info: bytes = b''
     depth_kind: FrameKind = FrameKind.IMAGE
     locate: PositionStatus = PositionStatus.NONE
+    depth_info: bytes = b''
+    viewpoint: Viewpoint = Viewpoint()
+    lacks: str = ''
 
     @cached_property
     def header(self) -> CdrHeader:
@@ -65,7 +70,14 @@ class Frame:
     def data(self) -> FrameData:
         """Return what of it goes to the worker."""
         return FrameData(
-            self.cdr, self.kind, self.depth, self.info, self.depth_kind, self.locate)
+            self.cdr, self.kind, self.depth, self.info, self.depth_kind, self.locate,
+            self.depth_info, self.viewpoint)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether objects could be located, or better, if what else was sent had arrived."""
+        is_calibrated = self.info and (self.depth_info or not self.viewpoint.depth_to_image)
+        return bool(self.lacks) or (self.locate is PositionStatus.OK and not is_calibrated)
 
     def check_size(self, max_pixels: int) -> None:
         """:raises PerceptionError: IMAGE_TOO_LARGE, it has more pixels than that."""
@@ -84,28 +96,40 @@ class Frame:
         return (now_ns - stamp.nanoseconds) / 1e9
 
 
+# Gives the viewpoint of an image with that header and of depth of that frame_id, and what it lacks.
+ViewpointOf = Callable[['Camera', CdrHeader, str], tuple[Viewpoint, str]]
+
+
+def _plain_viewpoint(*_: Any) -> tuple[Viewpoint, str]:
+    return Viewpoint(), ''
+
+
 class Camera:
     """A mailbox with one place: the newest frame wins.
 
-    With depth, the newest frame whose depth image is there as well: the two arrive one after the
-    other. When none of the last few has one, the newest goes without.
+    With depth, the newest frame whose depth image is there as well, and whose viewpoint lacks
+    nothing: they arrive one after the other. When the last few all lack one, the newest of the best
+    goes without.
 
     :param topic: where its images come from.
     :param depth_topic: where its depth images come from; '' for none.
     :param depth_tolerance_s: returns how far apart the stamps of the two may be.
+    :ivar info, depth_info: camera_info of the images, and of the depth images if it has a topic of
+        its own; b'' until there is one.
     """
 
     def __init__(self, name: str, topic: str, kind: FrameKind, depth_topic: str = '',
-                 depth_tolerance_s: Callable[[], float] = lambda: 0.0) -> None:
+                 depth_tolerance_s: Callable[[], float] = lambda: 0.0,
+                 viewpoint_of: ViewpointOf = _plain_viewpoint) -> None:
         self.name, self.topic, self.kind, self.depth_topic = name, topic, kind, depth_topic
         self.depth_kind = (
             FrameKind.COMPRESSED if depth_topic.endswith('/compressedDepth') else FrameKind.IMAGE)
-        self._tolerance_s = depth_tolerance_s
+        self._tolerance_s, self._viewpoint_of = depth_tolerance_s, viewpoint_of
         self._received = 0
         self._newest: Frame | None = None
         self._recent: deque[Frame] = deque(maxlen=RECENT_FRAMES)
-        self._depths: deque[tuple[int, bytes]] = deque(maxlen=RECENT_DEPTHS)
-        self.info = b''
+        self._depths: deque[_Depth] = deque(maxlen=RECENT_DEPTHS)
+        self.info = self.depth_info = b''
 
     @property
     def received(self) -> int:
@@ -114,6 +138,9 @@ class Camera:
 
     @property
     def newest(self) -> Frame | None:
+        # What was missing may be there by now.
+        if self._newest is not None and self._newest.is_incomplete:
+            self._choose()
         return self._newest
 
     def put(self, cdr: bytes, now: float) -> None:
@@ -132,54 +159,79 @@ class Camera:
     def put_depth(self, cdr: bytes) -> None:
         """Take a depth image; one that is no message is left out."""
         try:
-            stamp_ns = parse_header(cdr).stamp.nanoseconds
+            header = parse_header(cdr)
         except PerceptionError:
             return
-        self._depths.append((stamp_ns, cdr))
+        self._depths.append(_Depth(header.stamp.nanoseconds, header.frame_id, cdr))
         if self._recent:
             self._choose()
 
     def clear(self) -> None:
         """Forget what has come; counting goes on."""
-        self._newest, self.info = None, b''
+        self._newest, self.info, self.depth_info = None, b'', b''
         self._recent.clear()
         self._depths.clear()
 
     def _choose(self) -> None:
         status = PositionStatus.OUT_OF_SYNC if self._depths else PositionStatus.NO_DEPTH
-        chosen = replace(self._recent[-1], locate=status, info=self.info)
+        chosen = None
         for frame in reversed(self._recent):
             depth = self._depth_of(frame)
-            if depth is not None:
-                chosen = replace(frame, depth=depth, info=self.info, depth_kind=self.depth_kind,
-                                 locate=PositionStatus.OK)
+            if depth is None:
+                continue
+            located = self._located(frame, depth)
+            if chosen is None or not located.lacks:
+                chosen = located
+            if not located.lacks:
                 break
+        if chosen is None:
+            chosen = replace(self._recent[-1], locate=status, info=self.info)
         # The same again is no news, and who looks at it holds on to it.
-        if self._newest is None or (chosen.number, chosen.locate) != (
-                self._newest.number, self._newest.locate):
+        if self._newest is None or _state(chosen) != _state(self._newest):
             self._newest = chosen
 
-    def _depth_of(self, frame: Frame) -> bytes | None:
+    def _located(self, frame: Frame, depth: _Depth) -> Frame:
+        viewpoint, lacks = self._viewpoint_of(self, frame.header, depth.frame_id)
+        return replace(
+            frame, depth=depth.cdr, info=self.info, depth_kind=self.depth_kind,
+            locate=PositionStatus.OK, viewpoint=viewpoint, lacks=lacks,
+            depth_info=(self.depth_info or self.info) if viewpoint.depth_to_image else b'')
+
+    def _depth_of(self, frame: Frame) -> _Depth | None:
         try:
             stamp_ns = frame.header.stamp.nanoseconds
         except PerceptionError:
             return None
-        apart_ns, depth = min(
-            ((abs(depth_ns - stamp_ns), depth) for depth_ns, depth in self._depths),
-            key=lambda pair: pair[0], default=(math.inf, b''))
-        return depth if apart_ns <= self._tolerance_s() * 1e9 else None
+        nearest = min(self._depths, key=lambda depth: abs(depth.stamp_ns - stamp_ns), default=None)
+        if nearest is None or abs(nearest.stamp_ns - stamp_ns) > self._tolerance_s() * 1e9:
+            return None
+        return nearest
+
+
+@dataclass(frozen=True)
+class _Depth:
+    """A depth image."""
+
+    stamp_ns: int
+    frame_id: str
+    cdr: bytes
+
+
+def _state(frame: Frame) -> tuple[object, ...]:
+    return frame.number, frame.locate, frame.viewpoint, frame.is_incomplete
 
 
 def make_cameras(
     topics: Sequence[str], names: Sequence[str], transport: str, depth_topics: Sequence[str] = (),
     depth_tolerance_s: Callable[[], float] = lambda: 0.0,
+    viewpoint_of: ViewpointOf = _plain_viewpoint,
 ) -> dict[str, Camera]:
     """Set up a mailbox per topic.
 
     :param names: in the order of the topics; none, or only empty ones: derived from the topics.
     :param transport: 'raw' or 'compressed'.
     :param depth_topics: in the order of the topics, '' for a camera without; none: all without.
-    :param depth_tolerance_s: see Camera.
+    :param depth_tolerance_s, viewpoint_of: see Camera.
     :return: cameras by name.
     :raises ParameterError: topics and names that do not go together.
     """
@@ -199,7 +251,8 @@ def make_cameras(
         raise ParameterError(f'parameter depth_topics has {len(depths)} topics for {len(topics)} '
                              "image_topics; '' is a camera without depth")
     kind = FrameKind.COMPRESSED if transport == 'compressed' else FrameKind.IMAGE
-    return {name: Camera(name, image_topic(topic, kind), kind, depth, depth_tolerance_s)
+    return {name: Camera(name, image_topic(topic, kind), kind, depth, depth_tolerance_s,
+                         viewpoint_of)
             for name, topic, depth in zip(names, topics, depths, strict=True)}
 
 

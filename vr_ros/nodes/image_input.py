@@ -35,6 +35,9 @@ class ImageInput:
             if camera.depth_topic:
                 kind = Image if camera.depth_kind is FrameKind.IMAGE else CompressedImage
                 self._subscribe(kind, camera.depth_topic, self._depth_taker(camera))
+                if info_topic(camera.depth_topic) != info_topic(camera.topic):
+                    self._subscribe(CameraInfo, info_topic(camera.depth_topic),
+                                    self._depth_info_taker(camera))
 
     def stop(self) -> None:
         """End the subscriptions."""
@@ -65,6 +68,12 @@ class ImageInput:
 
         return take_info
 
+    def _depth_info_taker(self, camera: Camera) -> Callable[[bytes], None]:
+        def take_depth_info(serialized: bytes) -> None:
+            camera.depth_info = serialized
+
+        return take_depth_info
+
     def _depth_taker(self, camera: Camera) -> Callable[[bytes], None]:
         def take_depth(serialized: bytes) -> None:
             camera.put_depth(serialized)
@@ -75,6 +84,6 @@ class ImageInput:
 
 def info_topic(image_topic: str) -> str:
     """Name the camera_info that goes with an image topic: its sibling, as drivers publish it."""
-    base = image_topic.removesuffix('/compressed')
+    base = image_topic.removesuffix('/compressed').removesuffix('/compressedDepth')
     folder, separator, _ = base.rpartition('/')
     return f'{folder}{separator}camera_info'

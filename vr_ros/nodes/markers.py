@@ -12,10 +12,11 @@ from rclpy.publisher import Publisher
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from vr_ros.core.transform import Transform
 from vr_ros.core.types import Detection, Position
 from vr_ros.nodes import qos
 from vr_ros.nodes.appearance import caption_of, colour_of, still_there, tells_of_objects
-from vr_ros.nodes.convert import header_to_msg
+from vr_ros.nodes.target_frame import Place, Placement, as_seen
 from vr_ros.nodes.updates import Answer
 
 BOX_OPACITY = 0.35
@@ -35,12 +36,14 @@ class MarkerView:
     in namespaces '<camera>/box', '<camera>/point' and '<camera>/caption'. What has vanished is
     deleted; if results stop coming, all goes when its lifetime ends.
 
+    :param place: says in which frame an answer is drawn.
     :param now: seconds of the steady clock.
     """
 
-    def __init__(self, node: Node, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, node: Node, place: Place = as_seen,
+                 now: Callable[[], float] = time.monotonic) -> None:
         self._publisher = qos.create_publisher(node, MarkerArray, '~/markers', qos.newest())
-        self._now = now
+        self._place, self._now = place, now
         self._shown: dict[str, set[int]] = {}
         self._before: dict[str, tuple[str, float]] = {}
 
@@ -50,16 +53,18 @@ class MarkerView:
         return bool(self._publisher.get_subscription_count())
 
     def messages(self, answer: Answer) -> Iterator[tuple[Publisher, Any]]:
-        """Draw an answer; none of an answer that says nothing about objects."""
+        """Draw an answer, unless it says nothing about objects or has no place in the frame."""
         if tells_of_objects(answer.perception):
-            yield self._publisher, self._draw(answer)
+            placement = self._place(answer)
+            if placement is not None:
+                yield self._publisher, self._draw(answer, placement)
 
-    def _draw(self, answer: Answer) -> MarkerArray:
-        header, camera = header_to_msg(answer.frame), answer.job.camera
+    def _draw(self, answer: Answer, placement: Placement) -> MarkerArray:
+        (header, transform), camera = placement, answer.job.camera
         lifetime = _duration(self._lifetime_s(answer))
         located = {found.index: found for found in still_there(answer.perception.detections)
                    if found.position}
-        markers = [marker for found in located.values() for marker in markers_of(found)]
+        markers = [marker for found in located.values() for marker in markers_of(found, transform)]
         for index in sorted(self._shown.get(camera, set()) - set(located)):
             markers += [Marker(ns=kind, id=index, action=Marker.DELETE) for kind in KINDS]
         self._shown[camera] = set(located)
@@ -81,8 +86,11 @@ class MarkerView:
 KINDS = 'box', 'point', 'caption'
 
 
-def markers_of(found: Detection) -> list[Marker]:
-    """Make the markers of one located object, one per kind; header and lifetime are left open."""
+def markers_of(found: Detection, transform: Transform | None = None) -> list[Marker]:
+    """Make the markers of one located object, one per kind; header and lifetime are left open.
+
+    :param transform: from the camera's optical frame to that of the markers; None: the same.
+    """
     position = found.position
     red, green, blue = (float(value / 255) for value in colour_of(found))
     x, y, z = map(float, position.center)
@@ -102,7 +110,16 @@ def markers_of(found: Detection) -> list[Marker]:
         marker.ns, marker.id, marker.action = kind, int(found.index), Marker.ADD
         opacity = BOX_OPACITY if kind == 'box' else 1.0
         marker.color = ColorRGBA(r=red, g=green, b=blue, a=opacity)
+        if transform is not None:
+            marker.pose = _moved(marker.pose, transform)
     return markers
+
+
+def _moved(pose: Pose, transform: Transform) -> Pose:
+    place, turn = pose.position, pose.orientation
+    turned = transform.orientation((turn.x, turn.y, turn.z, turn.w))
+    return Pose(position=Point(**_xyz(transform.point((place.x, place.y, place.z)))),
+                orientation=Quaternion(**dict(zip('xyzw', turned, strict=True))))
 
 
 def half_height_m(position: Position) -> float:

@@ -34,11 +34,21 @@ class PerceptionParameters:
         'raw', 'compressed: CompressedImage (jpeg or png) on `/compressed` of the topic',
         choices=('raw', 'compressed'), applies=_CONFIGURE)
     depth_topics: tuple[str, ...] = parameter(
-        ('',), "registered depth image of each camera, in the order of image_topics; `''`: none, "
-        'no positions; a topic `…/compressedDepth` is taken as such', applies=_CONFIGURE)
+        ('',), "depth image of each camera, in the order of image_topics; `''`: none, no "
+        'positions; a topic `…/compressedDepth` is taken as such; in another frame than the image, '
+        'it is registered by tf2, with the camera_info beside it', applies=_CONFIGURE)
     depth_tolerance: float = parameter(
         0.02, 'how far apart the stamps of an image and of its depth image may be', unit='s',
         low=0.0, high=10.0)
+    rectified: str = parameter(
+        'auto', 'whether images are rectified, so that P of camera_info holds and not K and D; '
+        'auto: if the topic says so, as `image_rect` does', choices=('auto', 'always', 'never'))
+    gravity_frame: str = parameter(
+        '', 'frame whose z axis points up, such as odom: boxes around objects stand upright in it '
+        'at the stamp of the image (tf2); empty, or not known: as the surface under them does')
+    target_frame: str = parameter(
+        '', '`~/markers` and `~/detections_3d` are in this frame, at the stamp of the image (tf2); '
+        "empty: in the camera's optical frame, as results always are")
     max_image_age: float = parameter(
         2.0, 'older images are not looked at: the instruction waits for a fresh one; 0: no limit',
         unit='s', low=0.0, high=_DAY_S)

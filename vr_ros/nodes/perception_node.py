@@ -27,15 +27,19 @@ from vr_ros.nodes.perceive_requests import PerceiveRequests
 from vr_ros.nodes.publishers import ResultPublishers
 from vr_ros.nodes.safely import guard_services, safely
 from vr_ros.nodes.spin import run_node
+from vr_ros.nodes.target_frame import WARNING_PERIOD_S, TargetFrame
 from vr_ros.nodes.topic_diagnosis import judge_topics
 from vr_ros.nodes.topic_watch import watch_of
-from vr_ros.nodes.updates import Update
+from vr_ros.nodes.transforms import NOT_INSTALLED, Transforms
+from vr_ros.nodes.updates import Answer, Update
+from vr_ros.nodes.viewpoints import Viewpoints
 from vr_ros.nodes.views import Views
 from vr_ros.nodes.worker_bridge import WorkerBridge
 from vr_ros.pipeline.worker_state import WorkerHealth, WorkerState
 
 _SUCCESS, _FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 _ERROR = TransitionCallbackReturn.ERROR
+_RETRY_S = 1.0
 
 
 class PerceptionNode(LifecycleNode):
@@ -54,7 +58,9 @@ class PerceptionNode(LifecycleNode):
         self._is_shut_down = False
         self._table = ParameterServer(
             self, PerceptionParameters, lambda: not self._cameras)
-        self._views = Views(self)
+        self._transforms = Transforms(self)
+        self._views = Views(self, TargetFrame(
+            self, self._transforms.at, lambda: self._table.values.target_frame).place)
         self._outputs = ResultPublishers(self, lambda: self._table.values)
         self._dispatcher = Dispatcher(
             lambda: self._table.values,
@@ -84,16 +90,14 @@ class PerceptionNode(LifecycleNode):
 
         Nothing else needs it: what has to last does so by the steady clock.
         """
-        pump = self.create_guard_condition(safely(self, self._pump))
-
-        def on_jump(jump: TimeJump) -> None:
-            seconds = jump.delta.nanoseconds / 1e9
-            self.get_logger().info(f'The clock jumped by {seconds:+.1f} s')
-            pump.trigger()
-
+        self._jumped = self.create_guard_condition(safely(self, self._pump))
         self._jump_handle = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=Duration(seconds=1), min_backward=Duration(nanoseconds=-1)),
-            post_callback=safely(self, on_jump))
+            post_callback=safely(self, self._on_jump))
+
+    def _on_jump(self, jump: TimeJump) -> None:
+        self.get_logger().info(f'The clock jumped by {jump.delta.nanoseconds / 1e9:+.1f} s')
+        self._jumped.trigger()
 
     def _subscribe_instructions(self) -> None:
         qos.create_subscription(self, InstructionMsg, 'instruction',
@@ -131,13 +135,24 @@ class PerceptionNode(LifecycleNode):
         try:
             self._cameras = make_cameras(
                 values.image_topics, values.cameras, values.image_transport, values.depth_topics,
-                lambda: self._table.values.depth_tolerance)
+                lambda: self._table.values.depth_tolerance,
+                Viewpoints(self._transforms.at, lambda: self._table.values).of)
         except ParameterError as error:
             self.get_logger().error(str(error))
             return _FAILURE
         self.get_logger().info(f'Configuring: loading {values.model}')
         self._dispatcher.attach(self._bridge.open(values), self._cameras)
+        self._listen_to_transforms()
         return _SUCCESS
+
+    def _listen_to_transforms(self) -> None:
+        """Begin before the first image comes, if a parameter asks for transforms."""
+        values = self._table.values
+        asking = [name for name in ('target_frame', 'gravity_frame') if getattr(values, name)]
+        if asking:
+            self._transforms.open()
+        if asking and not self._transforms.is_available:
+            self.get_logger().warning(f'{" and ".join(asking)} without effect: {NOT_INSTALLED}')
 
     def _activate(self) -> TransitionCallbackReturn:
         self.get_logger().info('Activating')
@@ -164,17 +179,24 @@ class PerceptionNode(LifecycleNode):
         self._end_work()
         self._dispatcher.detach()
         self._bridge.close()
+        self._transforms.close()
         self._cameras = {}
         return _SUCCESS
 
     def _on_update(self, update: Update) -> None:
         safely(self, self._outputs.publish)(update)
         safely(self, self._views.show)(update)
+        if isinstance(update, Answer) and update.frame is not None and update.frame.lacks:
+            self.get_logger().warning(
+                f'camera {update.job.camera}: {update.frame.lacks}',
+                throttle_duration_sec=WARNING_PERIOD_S)
 
     def _on_instruction(self, message: InstructionMsg) -> None:
         instruction, error = instruction_from_msg(message, self._now())
-        self._dispatcher.submit(instruction, error=error)
-        self._set_alarm()
+        try:
+            self._dispatcher.submit(instruction, error=error)
+        finally:
+            self._set_alarm()
 
     def _on_text(self, message: String) -> None:
         values = self._table.values
@@ -196,7 +218,12 @@ class PerceptionNode(LifecycleNode):
         self._dispatcher.on_health(health)
 
     def _pump(self) -> None:
-        self._dispatcher.pump()
+        try:
+            self._dispatcher.pump()
+        except Exception:
+            # Without an alarm an open instruction would wait for something else to happen.
+            self._alarm.set(time.monotonic() + _RETRY_S)
+            raise
         self._set_alarm()
 
     def _set_alarm(self) -> None:

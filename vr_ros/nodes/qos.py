@@ -39,6 +39,16 @@ def latched() -> QoSProfile:
     return _profile(1, reliable=True, latched=True)
 
 
+def transforms() -> QoSProfile:
+    """What moves, on /tf, as tf2 itself listens to it."""
+    return _profile(100, reliable=True)
+
+
+def static_transforms() -> QoSProfile:
+    """What does not, on /tf_static."""
+    return _profile(100, reliable=True, latched=True)
+
+
 def preview() -> QoSProfile:
     """Results on the way, of which one may be lost."""
     return _profile(5, reliable=False)

@@ -1,6 +1,7 @@
 """Results for people and for other tools: pictures, markers, messages of other packages.
 
-All only while somebody subscribes, and all with the header of the image.
+All only while somebody subscribes, and all with the header of the image; what is in space has the
+frame_id that the parameter target_frame names, if it names one.
 """
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from vr_ros.nodes.labels import LabelView
 from vr_ros.nodes.markers import MarkerView
 from vr_ros.nodes.overlay import OverlayView
 from vr_ros.nodes.safely import safely
+from vr_ros.nodes.target_frame import Place, as_seen
 from vr_ros.nodes.updates import Answer, Update
 from vr_ros.nodes.vision_mirrors import make_mirrors
 
@@ -32,11 +34,14 @@ class View(Protocol):
 
 
 class Views:
-    """Shows each answer in every view that is wanted."""
+    """Shows each answer in every view that is wanted.
 
-    def __init__(self, node: Node) -> None:
+    :param place: says in which frame markers and messages with positions are.
+    """
+
+    def __init__(self, node: Node, place: Place = as_seen) -> None:
         self._node = node
-        self._quick: Sequence[View] = [MarkerView(node), *make_mirrors(node)]
+        self._quick: Sequence[View] = [MarkerView(node, place), *make_mirrors(node, place)]
         self._studio = Studio(node, [OverlayView(node), LabelView(node)])
 
     def show(self, update: Update) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,7 @@ from vr_ros.nodes import qos
 from vr_ros.nodes.appearance import in_sight, still_there, tells_of_objects
 from vr_ros.nodes.convert import header_to_msg
 from vr_ros.nodes.labels import HIGHEST_MONO16
+from vr_ros.nodes.target_frame import Place, Placement, as_seen
 from vr_ros.nodes.updates import Answer
 
 
@@ -31,13 +33,18 @@ def vision_msgs() -> ModuleType | None:
         return None
 
 
-def make_mirrors(node: Node) -> list[Mirror2D | Mirror3D | LabelInfoMirror]:
-    """Make the topics; none where vision_msgs is not installed."""
+def make_mirrors(
+    node: Node, place: Place = as_seen
+) -> list[Mirror2D | Mirror3D | LabelInfoMirror]:
+    """Make the topics; none where vision_msgs is not installed.
+
+    :param place: says in which frame ~/detections_3d are.
+    """
     kinds = vision_msgs()
     if kinds is None:
         node.get_logger().debug('vision_msgs is not installed: its topics are left out')
         return []
-    return [Mirror2D(node, kinds), Mirror3D(node, kinds), LabelInfoMirror(node, kinds)]
+    return [Mirror2D(node, kinds), Mirror3D(node, kinds, place), LabelInfoMirror(node, kinds)]
 
 
 class Mirror2D:
@@ -69,10 +76,11 @@ class Mirror3D:
     there is no message.
 
     :param kinds: the module vision_msgs.msg.
+    :param place: says in which frame they are.
     """
 
-    def __init__(self, node: Node, kinds: ModuleType) -> None:
-        self._kinds = kinds
+    def __init__(self, node: Node, kinds: ModuleType, place: Place = as_seen) -> None:
+        self._kinds, self._place = kinds, place
         self._publisher = qos.create_publisher(
             node, kinds.Detection3DArray, '~/detections_3d', qos.newest())
 
@@ -82,10 +90,11 @@ class Mirror3D:
         return bool(self._publisher.get_subscription_count())
 
     def messages(self, answer: Answer) -> Iterator[tuple[Publisher, Any]]:
-        """Write an answer, unless it tells of no object, or of none with a position."""
-        if not tells_of_objects(answer.perception):
+        """Write an answer, unless it tells of no object, or of none with a place in the frame."""
+        placement = self._place(answer) if tells_of_objects(answer.perception) else None
+        if placement is None:
             return
-        message = detections_3d(answer, self._kinds)
+        message = detections_3d(answer, self._kinds, placement)
         if message.detections or not still_there(answer.perception.detections):
             yield self._publisher, message
 
@@ -132,15 +141,17 @@ def detections_2d(answer: Answer, kinds: ModuleType) -> Any:
         for found in in_sight(answer.perception.detections)])
 
 
-def detections_3d(answer: Answer, kinds: ModuleType) -> Any:
-    """Write the located objects: metres in the camera's optical frame.
+def detections_3d(answer: Answer, kinds: ModuleType, placement: Placement | None = None) -> Any:
+    """Write the located objects, in metres.
 
+    :param placement: in which frame; None: the camera's optical frame.
     :return: a vision_msgs/Detection3DArray.
     """
-    header = header_to_msg(answer.frame)
+    header, transform = placement or as_seen(answer)
+    located = [replace(found, position=transform.position(found.position))
+               for found in still_there(answer.perception.detections) if found.position is not None]
     return kinds.Detection3DArray(header=header, detections=[
-        _detection_3d(found, found.position, header, kinds)
-        for found in still_there(answer.perception.detections) if found.position is not None])
+        _detection_3d(found, found.position, header, kinds) for found in located])
 
 
 def label_info(answer: Answer, kinds: ModuleType) -> Any:

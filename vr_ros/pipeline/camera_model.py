@@ -47,11 +47,13 @@ class CameraModel:
         """Take the model of the image that a camera_info came with: of its part, and binned.
 
         :param rectified: whether the image was rectified: then P holds, and nothing is distorted.
+            Of a lens without distortion K will do where there is no P.
         :raises ValueError: if the camera is not calibrated (K, or P, is zero or no lens's), the
             image has no pixels, a number is not finite, or the distortion model is not known.
         """
+        p_holds = rectified and (info.p[0] > 0 or any(info.d))
         fx, fy, cx, cy = (
-            (info.p[0], info.p[5], info.p[2], info.p[6]) if rectified else
+            (info.p[0], info.p[5], info.p[2], info.p[6]) if p_holds else
             (info.k[0], info.k[4], info.k[2], info.k[5]))
         usable = min(fx, fy) >= LEAST_FOCAL_PX and max(fx, fy, abs(cx), abs(cy)) <= MOST_PX
         if not usable or not np.isfinite((fx, fy, cx, cy, *info.d)).all():

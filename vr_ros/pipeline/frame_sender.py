@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vr_ros.core.types import PerceptionError, PositionStatus, Status
 from vr_ros.pipeline.frame_ring import MAX_FRAME_BYTES, FrameRing
-from vr_ros.pipeline.protocol import AttachRing, DetachRing, FrameKind, FrameRef
+from vr_ros.pipeline.protocol import AttachRing, DetachRing, FrameKind, FrameRef, Viewpoint
 
 Announce = Callable[[AttachRing | DetachRing, int | None], None]
 
@@ -18,7 +18,8 @@ class FrameData:
     :param image: sensor_msgs/Image or CompressedImage, as kind says.
     :param depth: the depth image of that time, b'' if there is none; its kind is depth_kind.
     :param info: sensor_msgs/CameraInfo, b'' if there is none.
-    :param locate: see FrameRef.
+    :param depth_info: camera_info of the depth camera, where that is not the image's.
+    :param locate, viewpoint: see FrameRef.
     """
 
     image: bytes | bytearray | memoryview
@@ -27,6 +28,8 @@ class FrameData:
     info: bytes = b''
     depth_kind: FrameKind = FrameKind.IMAGE
     locate: PositionStatus = PositionStatus.NONE
+    depth_info: bytes = b''
+    viewpoint: Viewpoint = Viewpoint()
 
 
 class FrameSender:
@@ -48,7 +51,7 @@ class FrameSender:
         :return: where the frame lies.
         :raises PerceptionError: IMAGE_TOO_LARGE, or QUEUE_FULL when all slots are busy.
         """
-        parts = (frame.image, frame.depth, frame.info)
+        parts = (frame.image, frame.depth, frame.info, frame.depth_info)
         length = sum(memoryview(part).nbytes for part in parts)
         if length > MAX_FRAME_BYTES:
             raise PerceptionError(
@@ -61,7 +64,7 @@ class FrameSender:
         if slot is None:
             raise PerceptionError(Status.QUEUE_FULL, 'every slot of the frame ring is in use')
         return FrameRef(self._ring_id, slot, frame.kind, len(frame.depth), len(frame.info),
-                        frame.depth_kind, frame.locate)
+                        frame.depth_kind, frame.locate, len(frame.depth_info), frame.viewpoint)
 
     def close(self) -> None:
         if self._ring is not None:

@@ -25,10 +25,12 @@ class DepthCamera:
 
     :param info_cdr: its sensor_msgs/CameraInfo in CDR.
     :param depth_to_image: (4, 4) transform that takes points of its optical frame to the image's.
+    :param rectified: whether its depth image is rectified: then camera_info's P holds.
     """
 
     info_cdr: Serialized
     depth_to_image: np.ndarray
+    rectified: bool = False
 
 
 def add_positions(
@@ -86,7 +88,7 @@ def _points(
     if registered:
         return point_map(depth, model.scaled_to(depth_size))
     assert depth_camera is not None
-    depth_model = _model(depth_camera.info_cdr, False, frame_id, depth_size)
+    depth_model = _model(depth_camera.info_cdr, depth_camera.rectified, frame_id, depth_size)
     if depth_model is None:
         return PositionStatus.NO_CAMERA_INFO
     points = point_map(depth, depth_model)

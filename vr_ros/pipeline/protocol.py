@@ -15,7 +15,7 @@ __all__ = [
     'AttachRing', 'Cancel', 'DetachRing', 'Forget', 'FrameKind', 'FrameRef', 'FromWorker',
     'Heartbeat', 'Load', 'LoadFailed', 'Loading', 'Masks', 'Message', 'Objects', 'Perceive',
     'ProtocolError', 'Ready', 'Received', 'Result', 'Shutdown', 'SlotRef', 'Started', 'Text',
-    'ToWorker', 'Track', 'Tracked', 'from_packet', 'receive', 'send', 'to_packet',
+    'ToWorker', 'Track', 'Tracked', 'Viewpoint', 'from_packet', 'receive', 'send', 'to_packet',
 ]
 
 
@@ -27,11 +27,30 @@ class FrameKind(str, Enum):
 
 
 @dataclass(frozen=True)
+class Viewpoint:
+    """How an image was taken.
+
+    :param rectified, depth_rectified: whether camera_info's P holds instead of K and D, for the
+        image and for the depth of another camera.
+    :param up: x, y, z of the direction against gravity in the image's optical frame; empty: not
+        known.
+    :param depth_to_image: 4 x 4 transform, row by row, from the frame of the depth image to the
+        image's; empty: they are the same, or it is not known.
+    """
+
+    rectified: bool = False
+    depth_rectified: bool = False
+    up: tuple[float, ...] = ()
+    depth_to_image: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class FrameRef:
     """A camera's image in a ring, with the depth image and the camera_info that belong to it.
 
-    :param slot: where image, depth and camera_info lie, one after the other, each in CDR.
-    :param depth_bytes, info_bytes: lengths of the latter two; 0: there is none.
+    :param slot: where image, depth, camera_info and the depth camera's own camera_info lie, one
+        after the other, each in CDR.
+    :param depth_bytes, info_bytes, depth_info_bytes: lengths of the latter three; 0: there is none.
     :param locate: OK: give detections their positions; else the status they all get.
     """
 
@@ -42,10 +61,12 @@ class FrameRef:
     info_bytes: int = 0
     depth_kind: FrameKind = FrameKind.IMAGE
     locate: PositionStatus = PositionStatus.NONE
+    depth_info_bytes: int = 0
+    viewpoint: Viewpoint = Viewpoint()
 
     @property
     def image_bytes(self) -> int:
-        return self.slot.length - self.depth_bytes - self.info_bytes
+        return self.slot.length - self.depth_bytes - self.info_bytes - self.depth_info_bytes
 
 
 @dataclass(frozen=True)

@@ -67,11 +67,16 @@ class RingFrame:
             return detections
         if ref.locate is not PositionStatus.OK:
             return tuple(replace(found, position_status=ref.locate) for found in detections)
-        view, image_end = self._view(), ref.image_bytes
+        view, image_end, look = self._view(), ref.image_bytes, ref.viewpoint
         depth_end = image_end + ref.depth_bytes
-        located: tuple[Detection, ...] = importlib.import_module(LOCATE).add_positions(
+        info_end = depth_end + ref.info_bytes
+        locating = importlib.import_module(LOCATE)
+        depth_camera = None if not look.depth_to_image else locating.DepthCamera(
+            view[info_end:], np.reshape(look.depth_to_image, (4, 4)), look.depth_rectified)
+        located: tuple[Detection, ...] = locating.add_positions(
             detections, size, parse_header(view[:image_end]).frame_id, view[image_end:depth_end],
-            ref.depth_kind, view[depth_end:])
+            ref.depth_kind, view[depth_end:info_end], look.up or None, rectified=look.rectified,
+            depth_camera=depth_camera)
         self._check()
         return located
 
