@@ -114,6 +114,7 @@ class PerceiveRequests:
             return answer, *self._messages(answer)
         except Exception:
             report_failure(self._node, 'answering', instruction.id)
+            self._after()
             answer = failed(instruction, PerceptionError(
                 Status.MODEL_ERROR, "an error within the node; the node's log has more"))
             return answer, *self._messages(answer)
