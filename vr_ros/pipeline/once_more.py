@@ -10,7 +10,8 @@ from typing import TypeVar
 from vr_ros.core.events import Event, EventSink
 from vr_ros.core.types import Perception, PerceptionError, Size, Status
 from vr_ros.models.card import FAMILIES, ImageCard, ReasonerCard
-from vr_ros.pipeline.worker_errors import is_out_of_memory, one_line, release_memory
+from vr_ros.pipeline.worker_errors import is_out_of_memory, one_line
+from vr_ros.pipeline.worker_memory import release_memory
 
 _log = logging.getLogger('vr_ros.perceiver')
 

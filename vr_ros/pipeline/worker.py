@@ -33,12 +33,11 @@ from vr_ros.pipeline.worker_errors import (
     is_device_lost,
     is_out_of_memory,
     one_line,
-    release_memory,
     status_of,
 )
 from vr_ros.pipeline.worker_frames import DECODE, LOCATE, Rings
-from vr_ros.pipeline.worker_health import heartbeat
 from vr_ros.pipeline.worker_jobs import Job, Jobs
+from vr_ros.pipeline.worker_memory import heartbeat, release_memory, trim_heap
 from vr_ros.pipeline.worker_tracking import TrackThread, follow_answer
 
 EXIT_OK = 0
@@ -193,6 +192,7 @@ class Worker:
         self._jobs.finish()
         if is_followed:
             follow_answer(self._backend, job.request, found)
+        trim_heap()
         return exit_status
 
     def _perceive(self, job: Job) -> Perception:

@@ -1,7 +1,6 @@
 """Which status a failure of a back-end becomes, and whether the worker can go on after it."""
 from __future__ import annotations
 
-import gc
 import math
 import sys
 from collections.abc import Iterable
@@ -73,14 +72,3 @@ def check_detections(detections: Iterable[Detection]) -> None:
                 or not 0 <= detection.area_px <= _UINT32_MAX):
             raise BackendError(f'a number of object {detection.index} is out of range: box '
                                f'{detection.box}, point {detection.point}, {detection.area_px} px')
-
-
-def release_memory() -> None:
-    """Give cached device memory back after an out-of-memory error.
-
-    Call it when the exception is gone: its traceback holds on to the tensors.
-    """
-    gc.collect()
-    torch = sys.modules.get('torch')
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -1,6 +1,8 @@
-"""How much memory the worker uses."""
+"""The worker's memory: how much it uses, and giving back what it does not need."""
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import sys
 
@@ -29,3 +31,26 @@ def _gpu_bytes() -> tuple[int, int]:
     # Counters of torch's own allocator: asking the driver can block behind a kernel that hangs.
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     return int(torch.cuda.memory_reserved()), int(properties.total_memory)
+
+
+def release_memory() -> None:
+    """Give cached device memory back after an out-of-memory error.
+
+    Call it when the exception is gone: its traceback holds on to the tensors.
+    """
+    gc.collect()
+    torch = sys.modules.get('torch')
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def trim_heap() -> bool:
+    """Give freed host memory back to the system: one or two milliseconds.
+
+    Every answer's tensors have lengths of their own. What glibc keeps of them between answers does
+    not fit the next ones, and grows for days.
+
+    :return: whether any was; False as well where the C library has no such call.
+    """
+    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+    return trim is not None and bool(trim(0))
