@@ -14,7 +14,7 @@ from _tracking_runs import Outcome, Reasoner, TrueBoxes, fast_and_slow, still
 from _tracking_stream import differing_masks, rate_while_reasoning, stream
 from rich.console import Console
 
-from vr_ros.core.types import PerceptionError
+from vr_ros.core.types import Mask, PerceptionError
 from vr_ros.evaluation.claims import Claim, print_claims, write_claims
 from vr_ros.evaluation.tracking import TrackScore, score_tracks
 from vr_ros.models.video_memory import VideoMemory
@@ -38,11 +38,13 @@ def options_from(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--period', type=int, default=15, help='frames between two answers')
     parser.add_argument('--latency', type=int, default=8, help='frames that an answer takes')
     parser.add_argument('--stream', type=int, default=20_000, help='frames of the long run')
+    parser.add_argument('--stream-objects', type=int, default=2, help='at most, in the long run')
     parser.add_argument('--compared', type=int, default=200,
                         help="frames compared with transformers' own session")
     options = parser.parse_args(arguments)
-    if min(options.scenes, options.frames, options.period, options.stream) < 1:
-        parser.error('--scenes, --frames, --period and --stream are at least 1')
+    if min(options.scenes, options.frames, options.period, options.stream,
+           options.stream_objects) < 1:
+        parser.error('--scenes, --frames, --period, --stream and --stream-objects are at least 1')
     return options
 
 
@@ -90,7 +92,7 @@ def endless(options: argparse.Namespace, perceiver: Perceiver, memory: VideoMemo
     segmenter = perceiver.segmenter
     assert segmenter is not None, 'what has a memory has a segmenter'
     frames = list(MovingScene(options.seed, 24, RATE_HZ))
-    masks = _seeds(frames[0])
+    masks = _seeds(frames[0], options.stream_objects)
     run = stream(memory, segmenter, frames, masks, options.stream)
     sizes = run.bytes_after
     claims = [
@@ -118,8 +120,8 @@ def endless(options: argparse.Namespace, perceiver: Perceiver, memory: VideoMemo
                      for name, rate in zip(names, rates, strict=True)]
 
 
-def _seeds(frame: Frame) -> list:
-    return [target.mask for target in frame.truth.targets][:4]
+def _seeds(frame: Frame, most: int) -> list[Mask]:
+    return [target.mask for target in frame.truth.targets][:most]
 
 
 def main() -> int:
