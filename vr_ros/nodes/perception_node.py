@@ -82,6 +82,7 @@ class PerceptionNode(LifecycleNode):
     def destroy_node(self) -> None:
         """End the thread of the diagnostics, then the node."""
         self._diagnostics.end()
+        self._transforms.close()
         self._jump_handle.unregister()  # the clock holds it, and it holds the node
         super().destroy_node()
 
@@ -188,7 +189,7 @@ class PerceptionNode(LifecycleNode):
         safely(self, self._views.show)(update)
         if isinstance(update, Answer) and update.frame is not None and update.frame.lacks:
             self.get_logger().warning(
-                f'camera {update.job.camera}: {update.frame.lacks}',
+                f'camera {update.job.camera!r:.80}: {update.frame.lacks}',
                 throttle_duration_sec=WARNING_PERIOD_S)
 
     def _on_instruction(self, message: InstructionMsg) -> None:
