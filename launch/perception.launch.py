@@ -10,7 +10,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 # Parameters of the node that an argument of the same name sets. Without one the file decides.
 PARAMETERS = ('model', 'device', 'worker_python', 'image_topics', 'cameras', 'image_transport',
-              'depth_topics')
+              'depth_topics', 'gravity_frame', 'target_frame')
 LISTS = ('image_topics', 'cameras', 'depth_topics')
 
 
@@ -35,7 +35,11 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument('image_transport', default_value='',
                               description='raw or compressed'),
         DeclareLaunchArgument('depth_topics', default_value='',
-                              description='registered depth image of each camera, for positions'),
+                              description='depth image of each camera, for positions'),
+        DeclareLaunchArgument('gravity_frame', default_value='',
+                              description='frame in which boxes stand upright, such as odom'),
+        DeclareLaunchArgument('target_frame', default_value='',
+                              description='frame of markers and detections_3d, such as map'),
         OpaqueFunction(function=perception_node),
     ])
 

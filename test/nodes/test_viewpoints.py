@@ -143,12 +143,10 @@ def test_the_calibration_of_the_depth_camera_goes_along_when_it_is_needed() -> N
     assert (camera.newest.info, camera.newest.depth_info) == (b'of the image', b'')
     apart = Camera('c', 'image', FrameKind.IMAGE, 'depth', lambda: 0.02,
                    lambda *_: (Viewpoint(depth_to_image=tuple(BESIDE.matrix.ravel())), ''))
-    apart.info = b'of both'
+    apart.info = b'of the image'
     apart.put(image(1.0), 0.0)
     apart.put_depth(image(1.0))
-    assert apart.newest is not None and apart.newest.depth_info == b'of both'
-    apart.depth_info = b'its own'
-    apart.put(image(1.1), 0.0)
-    apart.put_depth(image(1.1))
-    assert apart.newest.data().depth_info == b'its own'
+    assert apart.newest is not None and apart.newest.depth_info == b''
+    apart.depth_info = b'of the depth'                # comes last
+    assert apart.newest.data().depth_info == b'of the depth'
     assert apart.newest.data().viewpoint.depth_to_image[3] == 0.03

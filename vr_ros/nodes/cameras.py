@@ -114,8 +114,8 @@ class Camera:
     :param topic: where its images come from.
     :param depth_topic: where its depth images come from; '' for none.
     :param depth_tolerance_s: returns how far apart the stamps of the two may be.
-    :ivar info, depth_info: camera_info of the images, and of the depth images if it has a topic of
-        its own; b'' until there is one.
+    :ivar info, depth_info: camera_info of the images and of the depth images; b'' until there is
+        one.
     """
 
     def __init__(self, name: str, topic: str, kind: FrameKind, depth_topic: str = '',
@@ -195,7 +195,7 @@ class Camera:
         return replace(
             frame, depth=depth.cdr, info=self.info, depth_kind=self.depth_kind,
             locate=PositionStatus.OK, viewpoint=viewpoint, lacks=lacks,
-            depth_info=(self.depth_info or self.info) if viewpoint.depth_to_image else b'')
+            depth_info=self.depth_info if viewpoint.depth_to_image else b'')
 
     def _depth_of(self, frame: Frame) -> _Depth | None:
         try:

@@ -31,11 +31,12 @@ class ImageInput:
         for camera in cameras:
             kind = Image if camera.kind is FrameKind.IMAGE else CompressedImage
             self._subscribe(kind, camera.topic, self._image_taker(camera))
-            self._subscribe(CameraInfo, info_topic(camera.topic), self._info_taker(camera))
+            info = info_topic(camera.topic)
+            self._subscribe(CameraInfo, info, self._info_taker(camera))
             if camera.depth_topic:
                 kind = Image if camera.depth_kind is FrameKind.IMAGE else CompressedImage
                 self._subscribe(kind, camera.depth_topic, self._depth_taker(camera))
-                if info_topic(camera.depth_topic) != info_topic(camera.topic):
+                if info_topic(camera.depth_topic) != info:
                     self._subscribe(CameraInfo, info_topic(camera.depth_topic),
                                     self._depth_info_taker(camera))
 

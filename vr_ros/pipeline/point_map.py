@@ -79,10 +79,10 @@ def register(
     pixels = np.rint(np.clip(image_model.scaled_to(size).project(moved), -9, 1e6)).astype(np.int64)
     inside = (pixels >= 0).all(1) & (pixels < (size.width, size.height)).all(1)
     moved, pixels = moved[inside], pixels[inside]
-    # Far ones first: the nearest is written last and stays.
-    order = np.argsort(-moved[:, 2], kind='stable')
+    # Nearest ones first: of each pixel the first is kept.
+    order = np.argsort(moved[:, 2], kind='stable')
     grid = np.full((size.height, size.width, 3), np.nan, np.float32)
-    flat = pixels[order, 1] * size.width + pixels[order, 0]
-    last = np.unique(flat[::-1], return_index=True)
-    grid.reshape(-1, 3)[last[0]] = moved[order][::-1][last[1]]
+    flat = pixels[:, 1] * size.width + pixels[:, 0]
+    cells, first = np.unique(flat[order], return_index=True)
+    grid.reshape(-1, 3)[cells] = moved[order[first]]
     return grid
