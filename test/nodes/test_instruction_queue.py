@@ -39,6 +39,34 @@ def test_a_postponed_job_is_due_again_with_a_new_deadline() -> None:
     assert queue.expired(29.0) == []
 
 
+def test_a_period_that_changes_counts_for_who_rests_already() -> None:
+    queue = InstructionQueue()
+    (job,) = add(queue, 'a', mode=Mode.CONTINUOUS)
+    queue.rest(job, 10.0, 11.0, 1000.0, 10.5)
+    assert (job.due_at, job.deadline_at) == (1010.0, 1020.0)
+    queue.pace(5.0, 12.0)
+    assert (job.due_at, job.deadline_at) == (15.0, 25.0)
+    queue.pace(20.0, 12.0)
+    assert job.due_at == 30.0
+    # It is over already: due now, and not with a deadline that has passed.
+    queue.pace(1.0, 25.0)
+    assert (job.due_at, job.deadline_at) == (25.0, 35.0)
+    # What is due is not put off any more, nor what was called for out of turn.
+    queue.pace(1000.0, 25.0)
+    assert job.due_at == 25.0
+    queue.postpone(job, 40.0)
+    queue.pace(1.0, 26.0)
+    assert job.due_at == 40.0
+
+
+def test_after_an_error_there_is_a_pause_whatever_the_period() -> None:
+    queue = InstructionQueue()
+    (job,) = add(queue, 'a', mode=Mode.CONTINUOUS)
+    queue.rest(job, 10.0, 12.0, 0.0, 11.0)
+    queue.pace(0.0, 11.0)
+    assert job.due_at == 12.0
+
+
 def test_who_is_not_ready_holds_nobody_up() -> None:
     queue = InstructionQueue()
     add(queue, 'blocked', priority=255, cameras=('dark',))

@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -49,12 +50,15 @@ class MovingBackend:
 
     def perceive(self, image: np.ndarray, text: str, task: Task = Task.AUTO, *,
                  on_event: EventSink | None = None, **options: object) -> Perception:
-        """Find the lamp; 'slow lamp' takes half a second."""
+        """Find the lamp; 'slow lamp' takes half a second, 'twin lamps' are two in one place."""
         if text.startswith('slow'):
             time.sleep(0.5)
         found = bright(image)
+        lamps = () if found is None else (found,)
+        if text.startswith('twin'):
+            lamps += tuple(replace(lamp, index=1) for lamp in lamps)
         return Perception(
-            Status.OK if found else Status.NO_OBJECT, task, (found,) if found else (),
+            Status.OK if found else Status.NO_OBJECT, task, lamps,
             image_size=Size(image.shape[1], image.shape[0]), model_id=self.model_id)
 
     def watch(self, camera: str) -> None:

@@ -198,7 +198,7 @@ BUGS = (
         lambda made, patch: patch.setattr(watch_of(made.node), 'incompatible', None),
         strange_subscription),
     Bug('a jump of the clock', '_on_jump',
-        lambda made, patch: patch.setattr(made.node, '_jumped', None), jump),
+        lambda made, patch: patch.setattr(made.node, '_changed', None), jump),
 )
 
 

@@ -161,6 +161,7 @@ class Dispatcher:
 
     def pump(self) -> None:
         """Do what can be done now: end what is overdue, begin the next answer, tell who waits."""
+        self._queue.pace(self._parameters().reason_period, self._clocks.steady())
         for job in self._queue.expired(self._clocks.steady()):
             late = self._why_late(job)
             self._end(job, late.status, late.message, again=job.is_continuous)
@@ -254,8 +255,8 @@ class Dispatcher:
         perception = self._following.answered(run, run.complete(perception, now))
         if again:
             pause_s = PAUSE_AFTER_ERROR_S if perception.status.is_error else 0.0
-            self._queue.postpone(job, max(
-                now + pause_s, run.started_at + self._parameters().reason_period))
+            self._queue.rest(job, run.started_at, now + pause_s, self._parameters().reason_period,
+                             now)
         self._answer(job, perception, run.frame, ended=not again)
 
     def _end(self, job: Job, status: Status, message: str, *, again: bool = False) -> None:

@@ -92,14 +92,18 @@ class Following:
 
         :return: the camera to follow on, '' for none, and how many objects at most.
         """
-        values = self._parameters()
-        if not (job.is_continuous and values.tracking and values.masks):
+        if not (job.is_continuous and self._is_wanted):
             return '', 0
         followed = self._followed.get(job.camera)
         if followed is None or followed.job is not job:
             self._followed[job.camera] = _Followed(job, TrackBook(
                 lambda: next(self._ids), lambda: self._parameters().track_timeout))
-        return job.camera, values.max_tracks
+        return job.camera, self._parameters().max_tracks
+
+    @property
+    def _is_wanted(self) -> bool:
+        values = self._parameters()
+        return values.tracking and values.masks
 
     def answered(self, run: Run, perception: Perception) -> Perception:
         """Give the objects of an answer their ids."""
@@ -122,6 +126,9 @@ class Following:
 
     def pump(self, worker: Worker, cameras: Mapping[str, Camera]) -> None:
         """Send each camera's newest frame, unless the worker has one of it already."""
+        if not self._is_wanted:
+            for followed in list(self._followed.values()):
+                self.end(followed.job, worker)
         for name, followed in self._followed.items():
             frame = cameras[name].newest if name in cameras else None
             if frame is None or followed.sent is not None or frame.number <= followed.last_frame:

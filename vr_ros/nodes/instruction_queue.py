@@ -27,6 +27,8 @@ class Job:
     :param frames_seen: frames that the camera had delivered when the previous result was made.
     :param frame_looked_at: number of the frame behind the previous result.
     :param stage: what the listener was last told about the waiting.
+    :param rests: while a continuous job waits for its next turn: when its previous answer began,
+        and when the next may begin at the earliest, seconds of the steady clock.
     """
 
     instruction: Instruction
@@ -41,6 +43,7 @@ class Job:
     frames_seen: int = 0
     frame_looked_at: int = 0
     stage: Any = None
+    rests: tuple[float, float] | None = None
     deadline_at: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -154,8 +157,25 @@ class InstructionQueue:
 
     def postpone(self, job: Job, due_at: float) -> None:
         """Have a continuous job answered again."""
-        job.due_at = due_at
+        job.due_at, job.rests = due_at, None
         job.deadline_at = due_at + job.deadline_s
+
+    def pace(self, period_s: float, now: float) -> None:
+        """Have the continuous jobs that rest answered a period after their answers began.
+
+        :param period_s: may have changed since the last call.
+        """
+        for job in self._continuous.values():
+            if job.rests is not None and job.due_at > now:
+                self.rest(job, *job.rests, period_s, now)
+
+    def rest(self, job: Job, begun_at: float, until: float, period_s: float, now: float) -> None:
+        """Have a continuous job answered again, a period after its answer began.
+
+        :param until: not before that.
+        """
+        self.postpone(job, max(begun_at + period_s, until, now))
+        job.rests = begun_at, until
 
     def remove(self, job: Job) -> None:
         """Forget a job; no matter whether it is there."""

@@ -39,12 +39,15 @@ class ParameterServer(Generic[Table]):
 
     :param table: a dataclass of `parameter` fields.
     :param may_configure: whether what applies at configure may be set now.
+    :param on_change: called after parameters were set.
     :raises ParameterError: a value from outside cannot be used, or is unknown and the node strict.
     """
 
     def __init__(self, node: Node, table: type[Table],
-                 may_configure: Callable[[], bool] = lambda: True) -> None:
+                 may_configure: Callable[[], bool] = lambda: True,
+                 on_change: Callable[[], None] = lambda: None) -> None:
         self._node, self._table, self._may_configure = node, table, may_configure
+        self._on_change = on_change
         self._specs = {spec.name: spec for spec in specs(table)}
         self._values: Table | None = None
         for spec in self._specs.values():
@@ -110,6 +113,7 @@ class ParameterServer(Generic[Table]):
 
     def _forget(self, _: Sequence[Parameter]) -> None:
         self._values = None
+        self._on_change()
 
 
 def _plain(value: Any) -> Any:

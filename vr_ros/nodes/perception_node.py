@@ -56,8 +56,9 @@ class PerceptionNode(LifecycleNode):
         self._cameras: dict[str, Camera] = {}
         self._is_active = False
         self._is_shut_down = False
+        self._changed = self.create_guard_condition(safely(self, self._pump))
         self._table = ParameterServer(
-            self, PerceptionParameters, lambda: not self._cameras)
+            self, PerceptionParameters, lambda: not self._cameras, self._changed.trigger)
         self._transforms = Transforms(self)
         self._views = Views(self, TargetFrame(
             self, self._transforms.at, lambda: self._table.values.target_frame).place)
@@ -91,14 +92,13 @@ class PerceptionNode(LifecycleNode):
 
         Nothing else needs it: what has to last does so by the steady clock.
         """
-        self._jumped = self.create_guard_condition(safely(self, self._pump))
         self._jump_handle = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=Duration(seconds=1), min_backward=Duration(nanoseconds=-1)),
             post_callback=safely(self, self._on_jump))
 
     def _on_jump(self, jump: TimeJump) -> None:
         self.get_logger().info(f'The clock jumped by {jump.delta.nanoseconds / 1e9:+.1f} s')
-        self._jumped.trigger()
+        self._changed.trigger()
 
     def _subscribe_instructions(self) -> None:
         qos.create_subscription(self, InstructionMsg, 'instruction',
