@@ -31,7 +31,11 @@ from vr_ros.core.types import (
 
 
 def make(card: str, **options: object) -> FaultBackend:
-    """Load, or fail to, as the card says: 'missing', 'explode', 'die', 'die_once:FILE', 'stuck'."""
+    """Load, or fail to, as the card says.
+
+    It may be 'missing', 'explode', 'die', 'die_once:FILE', 'stuck', or 'wait:FILE' until that is
+    there.
+    """
     name, _, argument = card.partition(':')
     if name == 'missing':
         raise PerceptionError(Status.MODEL_UNAVAILABLE, 'weights are missing; fetch them')
@@ -41,6 +45,8 @@ def make(card: str, **options: object) -> FaultBackend:
         if argument:
             open(argument, 'x').close()
         os.kill(os.getpid(), signal.SIGKILL)
+    while name == 'wait' and not os.path.exists(argument):
+        time.sleep(0.02)
     if name == 'stuck':
         time.sleep(1000)
     return FaultBackend(card, options)

@@ -77,12 +77,16 @@ class Rig:
             return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
-    def restart(self) -> None:
+    def revive(self) -> None:
         """Replace a node that has ended by another one."""
         self.kill()
         self.health.clear()
         self.workers.clear()
         self.process = self._start()
+
+    def restart(self) -> None:
+        """Replace a node that has ended by another one, and wait until that is ready."""
+        self.revive()
         self.until_ready()
 
     def kill(self) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -57,6 +58,39 @@ def test_a_goal_streams_reasoning_and_detections_and_ends_with_the_result(graph:
     assert {found.index for found in drafts} == {0}
     assert result.outcome.instruction_id == str(uuid.UUID(bytes=bytes(handle.goal_id.uuid)))
     assert same(robot.answer(result.outcome.instruction_id), result)  # on the topics as well
+
+
+def test_a_goal_that_is_cancelled_while_loading_leaves_loading_alone(
+        graph: MakeGraph, tmp_path: Path) -> None:
+    go = tmp_path / 'go'
+    made = graph(model=f'wait:{go}')
+    robot = made.robot
+    made.node.trigger_configure()
+    made.node.trigger_activate()
+    robot.connect()
+    robot.wait_for_camera()
+    made.wait_for_model('loading')
+    worker = made.node.worker_health.pid
+    robot.show()
+    handle, feedback = send_goal(robot, 'echo')
+    patient, _ = send_goal(robot, 'echo')
+    robot.until(lambda: any(message.stage == Perceive.Feedback.WAITING_MODEL
+                            for message in feedback))
+    cancelling = handle.cancel_goal_async()
+    response = result_of(robot, handle)
+    assert cancelling.result().goals_canceling
+    assert response.status == GoalStatus.STATUS_CANCELED
+    outcome = response.result.detections.outcome
+    assert outcome.status == Outcome.CANCELLED
+    assert made.node.worker_health.state.value == 'loading'
+    go.touch()
+    made.wait_for_model()
+    robot.show()
+    assert result_of(robot, patient).result.detections.outcome.status == Outcome.OK
+    assert robot.ask('echo').outcome.status == Outcome.OK
+    assert made.node.worker_health.pid == worker
+    robot.spin(0.3)
+    assert len(robot.answers(outcome.instruction_id)) == 1
 
 
 def test_a_cancelled_goal_ends_at_once_and_the_next_is_answered(graph: MakeGraph) -> None:
