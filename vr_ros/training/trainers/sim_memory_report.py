@@ -2,15 +2,18 @@
 
 Every object that is well visible on the first frame is given by its true mask there and followed
 to the end by the code that robots run. Two other ways stand beside it: the mask stays where it was
-given, and the still segmenter gets the true box on every frame, which no tracker has. At the end,
-masks of single images are measured as when the segmenter was trained.
+given, and the still segmenter gets the true box on every frame, which no tracker has. Few scenes
+hide anything: more that do are chosen by their truth and reported apart. At the end, masks of
+single images are measured as when the segmenter was trained.
 """
 from __future__ import annotations
 
 import argparse
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from vr_ros.core.types import Size
 from vr_ros.models.preprocess import resize_image
 from vr_ros.models.segmenter import Sam2Segmenter
 from vr_ros.models.video_memory import VideoMemory
+from vr_ros.sim.hiding import hiding_seeds
 from vr_ros.sim.motion import MovingScene
 from vr_ros.sim.renderer import Frame, render_scene
 from vr_ros.sim.truth import ObjectTruth
@@ -29,7 +33,7 @@ from vr_ros.training.trainers.sim_memory_model import still_view
 from vr_ros.training.trainers.sim_segmenter import held_out_iou
 from vr_ros.training.trainers.sim_segmenter_data import Recipe
 
-FIRST_HELD_OUT, EDGE = 1_000_000, 256
+FIRST_HELD_OUT, FIRST_HIDING, EDGE = 1_000_000, 1_001_000, 256
 # Well visible: the seed is no sliver. Back: as much of it shows again.
 SEED_FRACTION, BACK_FRACTION, BACK_IOU = 0.6, 0.5, 0.5
 
@@ -48,6 +52,7 @@ class Tally:
     lost: list[bool] = field(default_factory=list)
     step_ms: list[float] = field(default_factory=list)
     objects: list[int] = field(default_factory=list)
+    hidden_objects: int = 0
 
     def figures(self) -> dict[str, float]:
         """:return: the means, and of how many."""
@@ -57,6 +62,7 @@ class Tally:
             'visible called hidden': float(np.mean(self.lost)),
             'hidden recognised': float(np.mean(self.hidden)) if self.hidden else float('nan'),
             'hidden object frames': len(self.hidden),
+            'hidden objects': self.hidden_objects,
             'found again': float(np.mean(self.returned)) if self.returned else float('nan'),
             'returns': len(self.returned),
             'step ms per object': float(np.sum(self.step_ms) / max(np.sum(self.objects), 1)),
@@ -103,6 +109,7 @@ def examine_clip(segmenter: Sam2Segmenter, frames: list[Frame], tally: Tally) ->
     memory = VideoMemory(segmenter)
     session = memory.start(segmenter.encode(frames[0].rgb), [o.mask for o in first.values()])
     was_hidden: set[int] = set()
+    ever_hidden: set[int] = set()
     for frame in frames[1:]:
         features = segmenter.encode(frame.rgb)
         started = time.perf_counter()
@@ -117,6 +124,7 @@ def examine_clip(segmenter: Sam2Segmenter, frames: list[Frame], tally: Tally) ->
             if i not in now:
                 tally.hidden.append(found.result is None)
                 was_hidden.add(i)
+                ever_hidden.add(i)
                 continue
             mask = None if found.result is None else rle_to_mask(found.result.mask)
             score = iou(mask, _pixels(now[i]))
@@ -127,6 +135,17 @@ def examine_clip(segmenter: Sam2Segmenter, frames: list[Frame], tally: Tally) ->
             if i in was_hidden and now[i].visible_fraction >= BACK_FRACTION:
                 tally.returned.append(score >= BACK_IOU)
                 was_hidden.discard(i)
+    tally.hidden_objects += len(ever_hidden)
+
+
+def examine(
+    segmenter: Sam2Segmenter, seeds: Iterable[int], frames: int, rate_hz: float
+) -> dict[str, float]:
+    """:return: the figures of the scenes with these seeds."""
+    tally = Tally()
+    for seed in seeds:
+        examine_clip(segmenter, list(MovingScene(seed, frames, rate_hz)), tally)
+    return tally.figures()
 
 
 def _pixels(item: ObjectTruth) -> np.ndarray:
@@ -143,6 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--weights', type=Path, default=Path('weights/sim_tiny/segmenter'))
     parser.add_argument('--scenes', type=int, default=50)
+    parser.add_argument('--hiding-scenes', type=int, default=24,
+                        help='chosen because something goes out of sight in them')
     parser.add_argument('--frames', type=int, default=24)
     parser.add_argument('--rate-hz', type=float, default=10.0)
     parser.add_argument('--first-seed', type=int, default=FIRST_HELD_OUT)
@@ -151,11 +172,13 @@ def main(arguments: list[str] | None = None) -> int:
     segmenter = Sam2Segmenter(options.weights, EDGE, 'cpu', torch.float32)
     figures: dict[str, float] = {}
     if segmenter.has_memory and options.scenes:
-        tally = Tally()
-        for seed in range(options.first_seed, options.first_seed + options.scenes):
-            frames = list(MovingScene(seed, options.frames, options.rate_hz))
-            examine_clip(segmenter, frames, tally)
-        figures = tally.figures()
+        seeds: Iterable[int] = range(options.first_seed, options.first_seed + options.scenes)
+        figures = examine(segmenter, seeds, options.frames, options.rate_hz)
+    if segmenter.has_memory and options.hiding_scenes:
+        seeds = islice(hiding_seeds(FIRST_HIDING, options.frames, options.rate_hz),
+                       options.hiding_scenes)
+        found = examine(segmenter, seeds, options.frames, options.rate_hz)
+        figures |= {f'hiding scenes: {name}': value for name, value in found.items()}
     still = still_view(segmenter.model) if segmenter.has_memory else segmenter.model
     figures['still IoU'] = held_out_iou(still, Stills(options.stills), Recipe(),
                                         segmenter.device)
