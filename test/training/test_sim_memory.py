@@ -13,6 +13,7 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenc
 
 from vr_ros.core.types import Size
 from vr_ros.models.segmenter import Sam2Segmenter
+from vr_ros.sim.hiding import hiding_seeds
 from vr_ros.sim.motion import MovingScene
 from vr_ros.training.trainers.sim_memory import (
     MemoryRecipe,
@@ -55,7 +56,7 @@ TINY = Architecture(
 )
 MEMORY = MemoryArchitecture(feed_forward=32, fuser_layers=1, fuser_width=32, memories=4, pointers=5)
 QUICK = MemoryRecipe(clips=2, objects=2, warmup_steps=2, seed_steps=1, small_share=0.0, still=1,
-                     late_still=3, long=4, autocast=False)
+                     late_still=3, long=4, autocast=False, stream_share=0.0)
 
 
 class Discs:
@@ -359,6 +360,17 @@ def test_rendered_clips_are_the_scenes(tmp_path):
     assert bank.areas[1][2].tolist() == counts.tolist()
     with pytest.raises(ValueError, match='render them first'):
         ClipBank(tmp_path / 'nowhere')
+
+
+def test_clips_in_which_something_hides_have_later_seeds(tmp_path):
+    spec = ClipSpec(3, 55, frames=24, edge=32, camera=Size(64, 48), rate_hz=10.0,
+                    clips_per_shard=2, hiding=True)
+    assert list(spec.first_seeds) == [55, 75]
+    assert spec.seeds(0)[0] == next(hiding_seeds(55, 24, 10.0)) > 55
+    assert len(spec.seeds(1)) == 1
+    list(render_clips(dataclasses.replace(spec, clips=1), tmp_path, processes=1))
+    areas = ClipBank(tmp_path).areas[0]
+    assert (areas[:, areas[0] > 3].min(0) == 0).any()
 
 
 def test_each_object_gets_the_maps_of_its_own_clip(model):

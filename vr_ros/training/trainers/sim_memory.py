@@ -34,6 +34,7 @@ from vr_ros.training.trainers.sim_memory_model import (
     still_view,
 )
 from vr_ros.training.trainers.sim_memory_optimizers import RatedOptimizers
+from vr_ros.training.trainers.sim_memory_stream import StreamRecipe, Streams
 from vr_ros.training.trainers.sim_segmenter import (
     CHECKPOINT,
     CURVE,
@@ -56,7 +57,9 @@ class MemoryRecipe:
     :param writer_rate: factor on the learning rate of weights that are large; :param decoder_rate:
         of weights that are trained already.
     :param still: images per step for masks of single images, with eight prompts each;
-        :param late_still: in the last third of the run, for the mask decoder to settle on.
+        :param late_still: once two thirds of this are done, for the mask decoder to settle on.
+    :param stream_share: share of the run, at its end, in which whole clips are followed; the mask
+        decoder is left alone there. :param stream_rate: the learning rate there.
     """
 
     clips: int = 4
@@ -76,6 +79,9 @@ class MemoryRecipe:
     still: int = 4
     late_still: int = 12
     checkpoint_minutes: float = 3.0
+    stream_share: float = 0.4
+    stream_rate: float = 1.2e-4
+    stream: StreamRecipe = StreamRecipe()
     log_steps: int = 10
     autocast: bool | None = False
     seed: int = 0
@@ -85,13 +91,14 @@ class MemoryTrainer:
     """One training run: model, optimisers, random numbers and the count of what has been done.
 
     :param segmenter: a trained segmenter of single images.
-    :param minutes: length of the run; the learning rate falls to zero towards its end.
+    :param minutes: length of the run; the learning rate falls to zero towards the end of each part.
+    :param hidings: clips in which something hides; None takes the others.
     """
 
     def __init__(
         self, segmenter: Sam2Model, clips: ClipBank, frames: Frames, out_dir: Path, minutes: float,
         architecture: MemoryArchitecture | None = None, recipe: MemoryRecipe | None = None,
-        device: str = 'cpu',
+        device: str = 'cpu', hidings: ClipBank | None = None,
     ) -> None:
         self.recipe = recipe or MemoryRecipe()
         self.architecture = architecture or MemoryArchitecture()
@@ -107,6 +114,7 @@ class MemoryTrainer:
             for count in (self.recipe.still, self.recipe.late_still))
         self.rng = np.random.default_rng(self.recipe.seed)
         self.follower = ClipFollower(self.model)
+        self.streams = Streams(self.follower, hidings or clips, clips, self.recipe.stream)
         ordinary = self.clips.draw(np.random.default_rng(1), 3).pixels.flatten(0, 1)
         fit_to_features(self.model, self.follower.encode(ordinary.to(device))[-1])
         self.optimizer = self._optimizers()
@@ -122,7 +130,7 @@ class MemoryTrainer:
         large = {id(p) for p in residual_writers(self.model)}
         known = {id(p) for p in new.values()}
         # Its first convolutions belong to the image features, which stay as they are.
-        decoder = {name: p for name, p in self.model.mask_decoder.named_parameters()
+        self._decoder = decoder = {name: p for name, p in self.model.mask_decoder.named_parameters()
                    if id(p) not in known and not name.startswith('conv_s')}
         for parameter in (*new.values(), *decoder.values()):
             parameter.requires_grad_(True)
@@ -133,14 +141,23 @@ class MemoryTrainer:
         ])
 
     @property
+    def streaming(self) -> bool:
+        """Whether the run is in its last part, where whole clips are followed."""
+        return self.spent_minutes >= self.minutes * (1 - self.recipe.stream_share)
+
+    @property
     def progress(self) -> float:
-        """Share of the run that is done."""
-        return min(self.spent_minutes / self.minutes, 1.0)
+        """Share that is done of the part of the run that it is in."""
+        first = self.minutes * (1 - self.recipe.stream_share)
+        if self.streaming:
+            return min((self.spent_minutes - first) / max(self.minutes - first, 1e-9), 1.0)
+        return self.spent_minutes / first
 
     def learning_rate(self) -> float:
-        """Cosine over the run's minutes, after a linear start."""
+        """Cosine over the minutes of each part of the run, after a linear start."""
         start = min((self.step_count + 1) / self.recipe.warmup_steps, 1.0)
-        return self.recipe.learning_rate * start * (1 + math.cos(math.pi * self.progress)) / 2
+        rate = self.recipe.stream_rate if self.streaming else self.recipe.learning_rate
+        return rate * start * (1 + math.cos(math.pi * self.progress)) / 2
 
     def clip_frames(self) -> int:
         """Draw a clip's length: short ones at first, up to the longest towards the end."""
@@ -151,16 +168,32 @@ class MemoryTrainer:
         return int(self.rng.integers(max(self.recipe.short, most - 2), most + 1))
 
     def step(self) -> dict[str, float]:
-        """Learn from one batch of clips and one of single images.
+        """Learn from clips, and from single images while the mask decoder learns.
 
         :return: the parts of the loss, and how right the model was.
         :raises FloatingPointError: when the loss is no longer a number.
         """
         started = time.perf_counter()
+        self.model.train()
+        values = self._stream_step() if self.streaming else self._window_step()
+        if not math.isfinite(values.get('loss', 0.0)):
+            raise FloatingPointError(f'the loss is {values["loss"]} at step {self.step_count}')
+        self.optimizer.step(self.learning_rate(), self.recipe.clip_norm)
+        self.step_count += 1
+        self.spent_minutes += (time.perf_counter() - started) / 60
+        return values
+
+    def _stream_step(self) -> dict[str, float]:
+        for parameter in self._decoder.values():
+            parameter.requires_grad_(False)
+        set_video_size(self.model, self.edge)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
+            return self.streams.step(self.rng)
+
+    def _window_step(self) -> dict[str, float]:
         frames = self.clip_frames()
         shrink = 2 if frames > 1 and self.progress < self.recipe.small_share else 1
         batch = self.clips.draw(self.rng, frames, shrink=shrink)
-        self.model.train()
         set_video_size(self.model, self.edge // shrink)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             maps = batch_maps(self.follower, batch, self.device)
@@ -175,11 +208,6 @@ class MemoryTrainer:
         values['loss'] = float(loss.detach())
         if self.recipe.still:
             values |= self._still_step(shrink)
-        if not math.isfinite(values['loss']):
-            raise FloatingPointError(f'the loss is {values["loss"]} at step {self.step_count}')
-        self.optimizer.step(self.learning_rate(), self.recipe.clip_norm)
-        self.step_count += 1
-        self.spent_minutes += (time.perf_counter() - started) / 60
         return {**values, 'frames': float(len(seen))}
 
     def _still_step(self, shrink: int) -> dict[str, float]:
@@ -238,16 +266,18 @@ def train_memory(
     segmenter: Sam2Model, clips: ClipBank, frames: Frames, out_dir: Path, *, minutes: float,
     held_out: Frames | None = None, architecture: MemoryArchitecture | None = None,
     recipe: MemoryRecipe | None = None, resume: bool = True, device: str = 'cpu',
+    hidings: ClipBank | None = None,
 ) -> Path:
     """Give a segmenter a video memory, or go on with a training that was interrupted.
 
     :param out_dir: gets checkpoint.pt, curve.jsonl and, at the end, weights/.
     :param frames: single images, so that their masks do not get worse meanwhile.
     :param held_out: single images that are not trained on, for the curve.
+    :param hidings: clips in which something hides, for the last part of the run.
     :return: the directory of the exported weights.
     """
     trainer = MemoryTrainer(segmenter, clips, frames, out_dir, minutes, architecture, recipe,
-                            device)
+                            device, hidings)
     if not (resume and trainer.resume()):
         (out_dir / CURVE).unlink(missing_ok=True)
     saved_at = trainer.spent_minutes

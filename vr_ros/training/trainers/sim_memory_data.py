@@ -1,9 +1,10 @@
 """Clips for the video memory: moving scenes rendered once, and batches of objects to follow."""
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ RATES_HZ = (5.0, 15.0)
 # Fewer visible pixels than this say neither that an object is there nor that it is hidden.
 MIN_SEEN_PX = 12
 MIN_SEED_PX = 40
+# A scene in four hides something; shards of hiding scenes begin this many seeds per clip apart.
+SEEDS_PER_HIDING = 10
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class ClipSpec:
     :param clips: number of clips; clip i has seed ``first_seed + i``.
     :param edge: of the square pictures in pixels, squeezed as the segmenter squeezes its frames.
     :param rate_hz: None draws it per clip from RATES_HZ.
+    :param hiding: take only scenes in which something goes out of sight: clips have later seeds.
     """
 
     clips: int
@@ -38,6 +42,28 @@ class ClipSpec:
     camera: Size = CAMERA_SIZE
     rate_hz: float | None = None
     clips_per_shard: int = 20
+    hiding: bool = False
+
+    def rate_of(self, seed: int) -> float:
+        """:return: frames per second of a clip."""
+        return self.rate_hz or float(np.random.default_rng([seed, 43]).uniform(*RATES_HZ))
+
+    @property
+    def first_seeds(self) -> range:
+        """:return: of each shard; far enough apart where seeds are passed over."""
+        shards = -(-self.clips // self.clips_per_shard)
+        step = self.clips_per_shard * (SEEDS_PER_HIDING if self.hiding else 1)
+        return range(self.first_seed, self.first_seed + shards * step, step)
+
+    def seeds(self, shard: int) -> list[int]:
+        """:return: of the clips of a shard."""
+        from vr_ros.sim.hiding import hidden_objects
+
+        size = min(self.clips_per_shard, self.clips - shard * self.clips_per_shard)
+        every = itertools.count(self.first_seeds[shard])
+        return list(itertools.islice(
+            (seed for seed in every
+             if not self.hiding or hidden_objects(seed, self.frames, self.rate_of(seed))), size))
 
 
 def label_ids(truth: FrameTruth, edge: int) -> np.ndarray:
@@ -57,14 +83,13 @@ def _render_shard(job: tuple[ClipSpec, int, Path]) -> Path:
     from vr_ros.sim.motion import MovingScene
 
     spec, shard, path = job
-    first = spec.first_seed + shard * spec.clips_per_shard
-    last = min(first + spec.clips_per_shard, spec.first_seed + spec.clips)
-    shape = (last - first, spec.frames, spec.edge, spec.edge)
+    seeds, first = spec.seeds(shard), spec.first_seeds[shard]
+    shape = (len(seeds), spec.frames, spec.edge, spec.edge)
     images, labels = np.zeros((*shape, 3), np.uint8), np.zeros(shape, np.uint8)
     size = Size(spec.edge, spec.edge)
-    for clip, seed in enumerate(range(first, last)):
-        rate = spec.rate_hz or float(np.random.default_rng([seed, 43]).uniform(*RATES_HZ))
-        for index, frame in enumerate(MovingScene(seed, spec.frames, rate, spec.camera)):
+    for clip, seed in enumerate(seeds):
+        scene = MovingScene(seed, spec.frames, spec.rate_of(seed), spec.camera)
+        for index, frame in enumerate(scene):
             resized = resize_image(frame.rgb, size).byte().permute(1, 2, 0)
             images[clip, index] = resized.numpy()
             labels[clip, index] = label_ids(frame.truth, spec.edge)
@@ -82,8 +107,7 @@ def render_clips(spec: ClipSpec, directory: Path, processes: int = 2) -> Iterato
     :return: paths as their shards are finished.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    firsts = range(spec.first_seed, spec.first_seed + spec.clips, spec.clips_per_shard)
-    jobs = [(spec, shard, directory) for shard, first in enumerate(firsts)
+    jobs = [(spec, shard, directory) for shard, first in enumerate(spec.first_seeds)
             if not (directory / f'images_{first:07d}.npy').exists()]
     with multiprocessing.get_context('spawn').Pool(processes, maxtasksperchild=8) as pool:
         yield from pool.imap_unordered(_render_shard, jobs)
@@ -144,13 +168,16 @@ class ClipMaker:
     """Draw windows of clips, forwards or backwards, and objects in them, hard ones more often.
 
     :param clips: per batch; :param objects: per clip.
-    :param hard: share of draws that take the hardest of four.
+    :param hard: share of draws that take the hardest of some; :param tries: how many those are.
+    :param score: how hard each object of a window is.
     """
 
     def __init__(
-        self, bank: ClipBank, clips: int = 4, objects: int = 4, hard: float = 0.6
+        self, bank: ClipBank, clips: int = 4, objects: int = 4, hard: float = 0.6, tries: int = 4,
+        score: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
-        self.bank, self.clips, self.objects, self.hard = bank, clips, objects, hard
+        self.bank, self.clips, self.objects = bank, clips, objects
+        self.hard, self.tries, self.score = hard, tries, score or hardness
 
     def draw(
         self, rng: np.random.Generator, frames: int, *, shrink: int = 1
@@ -187,7 +214,7 @@ class ClipMaker:
 
     def _window(self, rng: np.random.Generator, frames: int) -> tuple[int, np.ndarray]:
         found: list[tuple[float, int, np.ndarray]] = []
-        wanted = 4 if rng.random() < self.hard else 1
+        wanted = self.tries if rng.random() < self.hard else 1
         while len(found) < wanted:
             clip = int(rng.integers(len(self.bank)))
             length = len(self.bank.areas[clip])
@@ -198,12 +225,12 @@ class ClipMaker:
                 window = window[::-1].copy()
             areas = self.bank.areas[clip][window]
             if (areas[0] >= MIN_SEED_PX).any():
-                found.append((float(hardness(areas).max()), clip, window))
+                found.append((float(self.score(areas).max()), clip, window))
         return max(found, key=lambda item: item[0])[1:]
 
     def _ids(self, rng: np.random.Generator, areas: np.ndarray) -> np.ndarray:
         ids = np.flatnonzero(areas[0] >= MIN_SEED_PX)
-        weights = 0.25 + hardness(areas)[ids]
+        weights = 0.25 + self.score(areas)[ids]
         count = min(len(ids), self.objects)
         return rng.choice(ids, count, replace=False, p=weights / weights.sum())
 
@@ -218,6 +245,17 @@ def hardness(areas: np.ndarray) -> np.ndarray:
     lost = 1 - areas.min(0) / np.maximum(areas[0], 1)
     back = (areas.min(0) < MIN_SEEN_PX) & (areas[-1] >= MIN_SEED_PX)
     return np.where(seen, lost + back, 0.0)
+
+
+def hiding(areas: np.ndarray) -> np.ndarray:
+    """Tell how much a window shows of an object's hiding: half of its frames, and the return.
+
+    :param areas: (T, ids) visible pixels.
+    :return: (ids) 0 when it is never hidden, 4 at most.
+    """
+    seen, hidden = areas[0] >= MIN_SEED_PX, areas == 0
+    back = hidden.any(0) & (areas[-1] >= MIN_SEED_PX)
+    return np.where(seen, 6 * np.minimum(hidden.mean(0), 0.5) + back, 0.0)
 
 
 def imperfect(mask: np.ndarray, rng: np.random.Generator, most: int) -> np.ndarray:

@@ -23,7 +23,7 @@ class Seen:
     """What the mask decoder made of N objects on one frame.
 
     :param logits: (N, 3, h, w); :param scores: (N, 3) estimated IoU.
-    :param presence: (N) logits of being visible; :param pointers: (N, D).
+    :param presence: (N) logits of being visible; :param pointers: (N, D) of visible objects.
     :param image: (N, C, h, w) what the decoder was given of the frame, marks included.
     """
 
@@ -74,19 +74,43 @@ class ClipFollower:
         :return: T results; the first is what the decoder says to the seed, of which only the
             pointer is remembered.
         """
-        model, seeds = self.model, seeds[:, None]
-        seen = [self._decode(frames[0], model.mask_downsample(seeds))]
-        there = seeds.flatten(1).any(1).float()[:, None]
-        pointers = [there * seen[0].pointers + (1 - there) * model.no_object_pointer]
-        memories = [self._encode(frames[0], 20 * seeds - 10, 20 * there - 10, given=True)]
+        first, memory, pointer = self.begin(frames[0], seeds)
+        seen, memories, pointers = [first], [memory], [pointer]
         for maps in frames[1:]:
-            now = self._decode([*maps[:-1], self._remember(maps[-1], memories, pointers)])
-            high = F.interpolate(now.masks[:, None].float(), [model.image_size] * 2,
-                                 mode='bilinear', align_corners=False)
-            memories.append(self._encode(maps, high, now.presence[:, None], given=False))
-            pointers.append(now.pointers)
+            now = self.find(maps, memories, pointers)
+            memory, pointer = self.remember(maps, now)
+            memories.append(memory)
+            pointers.append(pointer)
             seen.append(now)
         return seen
+
+    def begin(
+        self, maps: Sequence[torch.Tensor], seeds: torch.Tensor
+    ) -> tuple[Seen, dict[str, torch.Tensor], torch.Tensor]:
+        """Take N objects up, given by masks (N, S, S).
+
+        :return: what the decoder says to them, and the memory and pointers of the frame.
+        """
+        model, seeds = self.model, seeds[:, None]
+        seen = self._decode(maps, model.mask_downsample(seeds))
+        there = seeds.flatten(1).any(1).float()[:, None]
+        memory = self._encode(maps, 20 * seeds - 10, 20 * there - 10, given=True)
+        return seen, memory, self._pointers(seen, there > 0)
+
+    def find(
+        self, maps: Sequence[torch.Tensor], memories: list[dict[str, torch.Tensor]],
+        pointers: list[torch.Tensor],
+    ) -> Seen:
+        """Find N objects on a frame, from the memories and pointers of all frames before it."""
+        return self._decode([*maps[:-1], self._recall(maps[-1], memories, pointers)])
+
+    def remember(
+        self, maps: Sequence[torch.Tensor], seen: Seen
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """:return: the memory and pointers that a frame leaves behind."""
+        high = F.interpolate(seen.masks[:, None].float(), [self.model.image_size] * 2,
+                             mode='bilinear', align_corners=False)
+        return self._encode(maps, high, seen.presence[:, None], given=False), self._pointers(seen)
 
     @torch.no_grad()
     def marked(self, maps: Sequence[torch.Tensor], masks: torch.Tensor) -> torch.Tensor:
@@ -111,9 +135,12 @@ class ClipFollower:
             multimask_output=True, high_resolution_features=list(maps[:-1]))
         rows = torch.arange(count, device=model.device)
         pointers = model.object_pointer_proj(tokens[rows, 0, scores[:, 0].argmax(1)])
-        there = (presence.reshape(-1, 1) > 0).float()
-        return Seen(logits[:, 0], scores[:, 0], presence.flatten(),
-                    there * pointers + (1 - there) * model.no_object_pointer, maps[-1] + dense)
+        return Seen(logits[:, 0], scores[:, 0], presence.flatten(), pointers, maps[-1] + dense)
+
+    def _pointers(self, seen: Seen, given: torch.Tensor | bool = True) -> torch.Tensor:
+        """Replace the pointers of objects that are not there."""
+        there = ((seen.presence[:, None] > 0) & given).float()
+        return there * seen.pointers + (1 - there) * self.model.no_object_pointer
 
     def _encode(
         self, maps: Sequence[torch.Tensor], masks: torch.Tensor, presence: torch.Tensor, *,
@@ -124,7 +151,7 @@ class ClipFollower:
             _flat(maps[-1]), masks, presence[:, None], given)
         return {'maskmem_features': features, 'maskmem_pos_enc': positions}
 
-    def _remember(
+    def _recall(
         self, newest: torch.Tensor, memories: list[dict[str, torch.Tensor]],
         pointers: list[torch.Tensor],
     ) -> torch.Tensor:

@@ -36,7 +36,8 @@ from vr_ros.training.trainers.sim_tokenizer import (
 log = logging.getLogger(__name__)
 SEGMENTER_SIZE = Size(256, 256)
 # Below the held-out seeds, and apart from each other.
-FIRST_SEED, FIRST_MASK_SEED, FIRST_CLIP_SEED = 10_000, 50_000, 100_000
+FIRST_SEED, FIRST_MASK_SEED = 10_000, 50_000
+FIRST_CLIP_SEED, FIRST_HIDING_SEED, HIDING_FRAMES = 100_000, 200_000, 24
 
 
 def prompt_phrases(card: ModelCard) -> list[str]:
@@ -162,14 +163,17 @@ def _train_memory(card: ModelCard, options: argparse.Namespace) -> None:
     """Follow objects with the segmenter that is there; its encoder stays as it is."""
     _render_masks(card, options)
     spec = ClipSpec(options.clips, FIRST_CLIP_SEED, edge=SEGMENTER_SIZE.width)
-    for path in render_clips(spec, options.out / 'clips', options.processes):
-        log.info('%s', path.name)
+    hidings = ClipSpec(options.hiding_clips, FIRST_HIDING_SEED, frames=HIDING_FRAMES,
+                       edge=SEGMENTER_SIZE.width, clips_per_shard=10, hiding=True)
+    for one, name in ((spec, 'clips'), (hidings, 'hidings')):
+        for path in render_clips(one, options.out / name, options.processes):
+            log.info('%s', path.name)
     own = options.out / 'segmenter' / 'weights'
     model = load_sam2(own if own.is_dir() else options.weights / 'segmenter', spec.edge)
     weights = train_memory(
         model if isinstance(model, Sam2Model) else still_view(model),
         ClipBank(options.out / 'clips'), FrameBank(options.out / 'masks'), options.out / 'memory',
-        minutes=options.memory_minutes,
+        minutes=options.memory_minutes, hidings=ClipBank(options.out / 'hidings'),
     )
     shutil.copytree(weights, options.weights / 'segmenter', dirs_exist_ok=True)
 
@@ -206,7 +210,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument('--segmenter-minutes', type=float, default=16.0,
                         help='of training the segmenter')
     parser.add_argument('--clips', type=int, default=1400, help='moving scenes for the memory')
-    parser.add_argument('--memory-minutes', type=float, default=40.0,
+    parser.add_argument('--hiding-clips', type=int, default=300,
+                        help='of them, longer ones in which something goes out of sight')
+    parser.add_argument('--memory-minutes', type=float, default=60.0,
                         help='of training the video memory')
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
