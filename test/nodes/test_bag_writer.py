@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 import zstandard
+from bag_checks import check
 from mcap.exceptions import EndOfFile
 from mcap.reader import NonSeekingReader, make_reader
 from rosbags.rosbag2 import Reader
@@ -190,3 +191,56 @@ def test_messages_out_of_order_widen_the_span(tmp_path: Path) -> None:
         assert (reader.start_time, reader.end_time) == (2000, 9001)
         times: list[Any] = [at for _, at, _ in reader.messages()]
     assert times == [2000, 5000, 9000]
+
+
+@pytest.mark.parametrize('compress', [True, False])
+def test_a_bag_is_split_by_size_and_stays_one_bag(tmp_path: Path, compress: bool) -> None:
+    rng = np.random.default_rng(3)
+    limit = 300_000
+    with BagWriter(tmp_path / 'bag', compress=compress, max_file_bytes=limit) as bag:
+        number = bag.add_topic(bag_topic('/name'))
+        written = []
+        for index in range(40):
+            text = rng.bytes(20_000).hex()
+            data = bytes(STORE.serialize_cdr(STORE.types['std_msgs/msg/String'](text),
+                                             'std_msgs/msg/String'))
+            bag.write(number, data, START_NS + index, START_NS)
+            written.append(('/name', START_NS + index, data))
+            if index == 20:
+                here = bag.add_topic(bag_topic('/here'))   # one that comes late, and stays
+                item = message('/here', 1)
+                bag.write(here, item, START_NS + index, START_NS)
+                written.append(('/here', START_NS + index, item))
+            if index % 7 == 0:
+                bag.flush()
+    assert check(tmp_path / 'bag') == written
+    files = sorted((tmp_path / 'bag').glob('*.mcap'), key=lambda p: int(p.stem.split('_')[1]))
+    assert [file.name for file in files] == [f'bag_{index}.mcap' for index in range(len(files))]
+    assert len(files) >= 3
+    # Index and summary come on top of what is counted.
+    assert all(file.stat().st_size < limit + 10_000 for file in files)
+    assert bag.counts == {'/name': 40, '/here': 1}
+    assert bag.size_bytes == sum(file.stat().st_size for file in files)
+
+
+def test_a_message_larger_than_a_file_may_be_gets_one_for_itself(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / 'bag', compress=False, max_file_bytes=1000) as bag:
+        number = bag.add_topic(bag_topic('/name'))
+        for index in range(3):
+            bag.write(number, bytes(5000), START_NS + index, START_NS)
+    assert len(check(tmp_path / 'bag')) == 3
+    assert len(list((tmp_path / 'bag').glob('*.mcap'))) == 3
+
+
+def test_the_metadata_of_a_split_bag_is_right_before_it_is_closed(tmp_path: Path) -> None:
+    bag = BagWriter(tmp_path / 'bag', compress=False, max_file_bytes=1000)
+    number = bag.add_topic(bag_topic('/name'))
+    for index in range(3):
+        bag.write(number, bytes(800), START_NS + index, START_NS)
+    bag.flush()
+    content = yaml.safe_load((tmp_path / 'bag' / 'metadata.yaml').read_text())
+    files = content['rosbag2_bagfile_information']['files']
+    bag.close()
+    assert [(file['path'], file['message_count']) for file in files] == [
+        ('bag_0.mcap', 1), ('bag_1.mcap', 1), ('bag_2.mcap', 1)]
+    assert files[2]['starting_time']['nanoseconds_since_epoch'] == START_NS + 2

@@ -1,180 +1,264 @@
 """Records topics to a bag, whatever their types: messages are copied as they come, undecoded."""
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.utilities import remove_ros_args
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 
-from vr_ros.nodes.bag_writer import BagTopic, BagWriter
-from vr_ros.nodes.message_definitions import UnknownTypeError, message_class, message_definition
+from vr_ros.core.types import Status
+from vr_ros.nodes import qos
+from vr_ros.nodes.bag_recovery import RecoveryError, recover
+from vr_ros.nodes.bag_thread import (
+    BagThread,
+    LowSpaceError,
+    Message,
+    WriteLimits,
+    check_space,
+)
+from vr_ros.nodes.bag_writer import BagWriter
+from vr_ros.nodes.convert import Count
+from vr_ros.nodes.diagnostics import to_message
+from vr_ros.nodes.incidents import Incidents, Saved
+from vr_ros.nodes.message_definitions import UnknownTypeError
+from vr_ros.nodes.message_ring import MessageRing
+from vr_ros.nodes.record_losses import Losses
+from vr_ros.nodes.record_options import RecordOptions, parse
+from vr_ros.nodes.record_report import TopicCount, judge_bag, judge_losses, summary
+from vr_ros.nodes.record_subscription import describe, subscribe
 from vr_ros.nodes.safely import safely
 from vr_ros.nodes.spin import EXIT_USAGE, run_node
 
-TOPICS = (
-    'image', 'camera_info', 'camera_pose', 'instruction', 'instruction_text', 'detections', 'count',
-    'answer', 'perception/active_instruction', 'truth/detections', 'truth/answer', '/diagnostics',
-    '/tf', '/tf_static')
 SEARCH_PERIOD_S = 0.2
-# Messages that may wait while the disk is busy.
-QUEUE_DEPTH = 20
+REPORT_PERIOD_S = 1.0
+# While a service waits for a save, the node takes turns with it in steps of this.
+_BREATH_S = 0.002
 
 
-@dataclass(frozen=True)
-class RecordOptions:
-    """What to record, and where to.
+@dataclass
+class _Topic:
+    """:param number: by which the bag knows it."""
 
-    :param flush_period_s: what is older than that survives the recorder's end, however it comes.
-    """
-
-    out: Path
-    topics: tuple[str, ...] = TOPICS
-    flush_period_s: float = 1.0
-    compress: bool = True
+    name: str
+    number: int
+    received: int = 0
+    losses: Losses = field(default_factory=Losses)
+    subscription: Subscription | None = None
 
 
 class RecordNode(Node):
-    """Subscribes to each topic as soon as somebody publishes it, and writes what arrives.
+    """Subscribes to each topic as soon as somebody publishes it, and writes or keeps what arrives.
 
     :param arguments: for rclpy.node.Node.
     :raises OSError: the bag cannot be made.
+    :raises LowSpaceError: there is no room for it.
     """
 
     def __init__(self, options: RecordOptions, **arguments: Any) -> None:
-        self._bag = BagWriter(options.out, os.environ.get('ROS_DISTRO', ''),
-                              compress=options.compress)
+        self._options = options
+        self._sink = make_sink(options)
         super().__init__('record', **arguments)
-        self._missing = list(dict.fromkeys(self.resolve_topic_name(t) for t in options.topics))
-        self._recorded: list[Subscription] = []
+        self._missing = {self.resolve_topic_name(t): kept for t, kept in options.topics.items()}
+        self._topics: list[_Topic] = []
+        self._is_finished, self._save_at = False, 0.0
+        self._count_topic = self.resolve_topic_name('count')
+        self._status = qos.create_publisher(
+            self, DiagnosticArray, '/diagnostics', qos.command())
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._chores = (
             self.create_timer(SEARCH_PERIOD_S, safely(self, self._search), clock=steady),
-            self.create_timer(options.flush_period_s, self._flush, clock=steady))
-        self.get_logger().info(f'Recording to {options.out}')
+            self.create_timer(SEARCH_PERIOD_S, self._look_for_problem, clock=steady),
+            self.create_timer(REPORT_PERIOD_S, safely(self, self._report), clock=steady))
+        if isinstance(self._sink, Incidents):
+            self.create_service(Trigger, '~/save', self._on_save)
+            self.get_logger().info(
+                f'Keeping the last {options.window_s:g} s, to be saved in {options.out} when '
+                f'{self.get_fully_qualified_name()}/save is called')
+        else:
+            self.get_logger().info(f'Recording to {options.out}')
 
     def finish(self) -> None:
-        """Record no more, and complete the bag."""
+        """Record no more, complete the bag, and say what was lost."""
+        if self._is_finished:
+            return
+        self._is_finished = True
         for timer in self._chores:
             timer.cancel()
-        for subscription in self._recorded:
-            self.destroy_subscription(subscription)
-        self._recorded.clear()
-        self._bag.close()
-        counts = self._bag.counts
-        self.get_logger().info(
-            f'{sum(counts.values())} messages of {len(counts)} topics in {self._bag.path}')
+        for topic in self._topics:
+            if topic.subscription is not None:
+                self.destroy_subscription(topic.subscription)
+                topic.subscription = None
+        self._sink.close()
+        saved = self._sink.saved if isinstance(self._sink, Incidents) else None
+        self.get_logger().info(summary(self._counts(), self._sink.path, saved))
+        self._raise_problem()
 
     def destroy_node(self) -> None:
         """Complete the bag, then end the node."""
-        self._bag.close()
+        self._sink.close()
         super().destroy_node()
 
     def _search(self) -> None:
+        if self.get_clock().now().nanoseconds == 0:
+            return  # simulated time has not begun
         for topic in list(self._missing):
             publishers = self.get_publishers_info_by_topic(topic)
             if publishers:
-                self._missing.remove(topic)
-                self._record(topic, publishers)
+                self._record(topic, self._missing.pop(topic), publishers)
 
-    def _record(self, topic: str, publishers: list[TopicEndpointInfo]) -> None:
-        type_name = publishers[0].topic_type
+    def _record(self, name: str, kept: int, publishers: list[TopicEndpointInfo]) -> None:
         try:
-            kind, definition = message_class(type_name), message_definition(type_name)
+            description = describe(name, publishers)
         except UnknownTypeError as error:
-            self.get_logger().warning(f'{topic} is not recorded: {error}')
+            self.get_logger().warning(f'{name} is not recorded: {error}')
             return
-        number = self._bag.add_topic(BagTopic(
-            topic, type_name, definition, str(publishers[0].topic_type_hash),
-            [qos_words(publisher.qos_profile) for publisher in publishers]))
+        topic = _Topic(name, self._sink.add_topic(description, kept))
+        is_simulated = self.get_clock().ros_time_is_active
+        watches = (self._options.saves_on_error and name == self._count_topic
+                   and description.type_name == 'vr_ros/msg/Count')
 
-        def write(data: bytes, info: Any) -> None:
-            now_ns = time.time_ns()
-            try:
-                self._bag.write(number, data, now_ns, info['source_timestamp'] or now_ns)
-            except OSError as error:
-                self._give_up(error)
+        def take(data: bytes, info: dict[str, Any]) -> None:
+            topic.received += 1
+            now_ns = self.get_clock().now().nanoseconds
+            published_ns = now_ns if is_simulated else info['source_timestamp'] or now_ns
+            self._sink.put(Message(topic.number, data, now_ns, published_ns))
+            if watches:
+                self._save_if_error(deserialize_message(data, Count))
 
-        self._recorded.append(self.create_subscription(
-            kind, topic, write, matching_qos([p.qos_profile for p in publishers]), raw=True))
+        topic.subscription = subscribe(
+            self, description, publishers, safely(self, take), topic.losses)
+        self._topics.append(topic)
 
-    def _flush(self) -> None:
-        try:
-            self._bag.flush()
-        except OSError as error:
-            self._give_up(error)
+    def _save_if_error(self, result: Count) -> None:
+        outcome = result.outcome
+        if outcome.status < 100 or outcome.status == Status.CANCELLED:
+            return
+        now = time.monotonic()
+        if now < self._save_at or not self._save(f'status {_name(outcome.status)}'):
+            return
+        self._save_at = now + self._options.window_s
 
-    def _give_up(self, error: OSError) -> None:
-        self._bag.abandon()
-        # Not an Exception: going on would lose message after message.
-        raise SystemExit(f'record: cannot write to {self._bag.path}: {error}')
+    def _save(self, why: str) -> Future[Saved] | None:
+        assert isinstance(self._sink, Incidents)
+        job = self._sink.save(self.get_clock().now().nanoseconds)
+        if job is not None:
+            job.add_done_callback(lambda done: self._say_saved(done, why))
+        return job
+
+    def _say_saved(self, job: Future[Saved], why: str) -> None:
+        error = job.exception()
+        if error is not None:
+            self.get_logger().error(f'The last seconds could not be saved ({why}): {error}')
+        else:
+            saved = job.result()
+            self.get_logger().info(f'Saved {saved.messages} messages of {saved.seconds:.1f} s to '
+                                   f'{saved.path} ({why})')
+
+    async def _on_save(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        job = self._save('asked for')
+        if job is None:
+            response.message = 'the save before is still under way'
+            return response
+        while not job.done():
+            await _Breath()
+        error = job.exception()
+        response.success = error is None
+        response.message = str(error or job.result().path)
+        return response
+
+    def _counts(self) -> list[TopicCount]:
+        return [TopicCount(topic.name, topic.received, topic.losses.count,
+                           self._sink.dropped[topic.number]) for topic in self._topics]
+
+    def _report(self) -> None:
+        counts = self._counts()
+        self._status.publish(to_message(
+            Header(stamp=self.get_clock().now().to_msg()), self.get_fully_qualified_name(), '',
+            [judge_bag(self._sink.path, self._sink.size_bytes, sorted(self._missing),
+                       self._options.window_s), judge_losses(counts)]))
+
+    def _look_for_problem(self) -> None:
+        if self._sink.problem is not None:
+            self.finish()
+
+    def _raise_problem(self) -> None:
+        """:raises SystemExit: the bag had to end; no Exception, as going on would lose all else."""
+        problem = self._sink.problem
+        if isinstance(problem, LowSpaceError):
+            raise SystemExit(f'record: ended, {self._sink.path} is complete: {problem}')
+        if problem is not None:
+            raise SystemExit(f'record: cannot write to {self._sink.path}: {problem}; what was '
+                             f'written is read by: record --recover {self._sink.path}')
 
 
-def matching_qos(offered: Sequence[QoSProfile]) -> QoSProfile:
-    """Ask for as much as all publishers offer, so that every one of them matches."""
-    reliable = all(p.reliability is ReliabilityPolicy.RELIABLE for p in offered)
-    latched = all(p.durability is DurabilityPolicy.TRANSIENT_LOCAL for p in offered)
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=QUEUE_DEPTH,
-        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
+class _Breath:
+    """Lets the executor do something else before a coroutine goes on, without spinning."""
+
+    def __await__(self) -> Any:
+        time.sleep(_BREATH_S)
+        yield
 
 
-def qos_words(profile: QoSProfile) -> dict[str, Any]:
-    """Describe a QoS profile as metadata.yaml does from version 9 on."""
-    def split(duration: Any) -> dict[str, int]:
-        sec, nsec = divmod(duration.nanoseconds, 10**9)
-        return {'sec': sec, 'nsec': nsec}
+def make_sink(options: RecordOptions) -> BagThread | Incidents:
+    """Make what takes the messages.
 
-    return {
-        'history': profile.history.name.lower(), 'depth': profile.depth,
-        'reliability': profile.reliability.name.lower(),
-        'durability': profile.durability.name.lower(),
-        'deadline': split(profile.deadline), 'lifespan': split(profile.lifespan),
-        'liveliness': profile.liveliness.name.lower(),
-        'liveliness_lease_duration': split(profile.liveliness_lease_duration),
-        'avoid_ros_namespace_conventions': bool(profile.avoid_ros_namespace_conventions)}
-
-
-def parse(arguments: Sequence[str]) -> RecordOptions:
-    """Read the command line, without its ROS arguments.
-
-    :raises SystemExit: with status 2, bad usage.
+    :raises OSError: the folder cannot be made.
+    :raises LowSpaceError: there is no room.
     """
-    parser = argparse.ArgumentParser(
-        prog='record', description='Record topics to a bag (rosbag2, MCAP) until Ctrl-C.')
-    parser.add_argument('topics', nargs='*', metavar='TOPIC',
-                        help=f'what to record (default: {" ".join(TOPICS)})')
-    parser.add_argument('-o', '--out', type=Path, default=Path(time.strftime('bag_%Y%m%d_%H%M%S')),
-                        help='folder to make (default: %(default)s)')
-    parser.add_argument('--flush-period', type=float, default=1.0, metavar='S',
-                        help='seconds after which what was recorded is safe (default: %(default)s)')
-    parser.add_argument('--no-compression', action='store_true', help='spend no time on zstd')
-    options = parser.parse_args(arguments)
-    if not options.flush_period > 0:
-        parser.error('--flush-period must be more than 0')
-    if options.out.exists():
-        parser.error(f'{options.out} exists: name another folder')
-    return RecordOptions(options.out, tuple(options.topics) or TOPICS, options.flush_period,
-                         not options.no_compression)
+    distro = os.environ.get('ROS_DISTRO', '')
+    if options.window_s:
+        return Incidents(options.out, MessageRing(options.window_s, options.buffer_bytes), distro,
+                         compress=options.compress, max_file_bytes=options.max_file_bytes,
+                         min_free_bytes=options.min_free_bytes)
+    there = next(p for p in options.out.absolute().parents if p.exists())
+    check_space(there, options.min_free_bytes)
+    bag = BagWriter(options.out, distro, compress=options.compress,
+                    max_file_bytes=options.max_file_bytes)
+    return BagThread(bag, WriteLimits(
+        options.flush_period_s, options.buffer_bytes, options.min_free_bytes))
+
+
+def _name(status: int) -> str:
+    return Status(status).name if status in Status._value2member_map_ else str(status)
+
+
+def recover_bag(bag: Path, out: Path) -> int:
+    """Mend a bag, and say what came of it.
+
+    :return: the exit status of the program.
+    """
+    try:
+        print(recover(bag, out))
+    except (RecoveryError, OSError) as error:
+        print(f'record: cannot recover {bag}: {error}', file=sys.stderr)
+        return EXIT_USAGE
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the recorder as a program."""
     given = list(sys.argv if arguments is None else ['record', *arguments])
     options = parse(remove_ros_args(given)[1:])
+    if options.recover is not None:
+        return recover_bag(options.recover, options.out)
     try:
         return run_node(lambda: RecordNode(options), RecordNode.finish, given)
-    except OSError as error:
+    except (OSError, LowSpaceError) as error:
+        rclpy.try_shutdown()
         print(f'record: cannot make {options.out}: {error}', file=sys.stderr)
         return EXIT_USAGE
