@@ -27,7 +27,7 @@ from vr_ros.nodes.vision_mirrors import vision_msgs
 
 MOVING_BACKEND = f'{Path(__file__).parents[1] / "pipeline" / "moving_backend.py"}:make'
 WIDTH, HEIGHT, FOCAL_PX = 96, 72, 100.0
-needs_tf2 = pytest.mark.skipif(tf2() is None, reason='tf2 is not installed')
+needs_tf2 = pytest.mark.skipif(tf2() is None, reason='NOT TESTED with tf2: it is not installed')
 MakeRobot = Callable[..., 'DeepRobot']
 NOT_TURNED = (0.0, 0.0, 0.0, 1.0)
 
