@@ -12,6 +12,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.serialization import deserialize_message
@@ -46,8 +47,6 @@ from vr_ros.nodes.spin import EXIT_USAGE, run_node
 
 SEARCH_PERIOD_S = 0.2
 REPORT_PERIOD_S = 1.0
-# While a service waits for a save, the node takes turns with it in steps of this.
-_BREATH_S = 0.002
 
 
 @dataclass
@@ -85,7 +84,9 @@ class RecordNode(Node):
             self.create_timer(SEARCH_PERIOD_S, self._look_for_problem, clock=steady),
             self.create_timer(REPORT_PERIOD_S, safely(self, self._report), clock=steady))
         if isinstance(self._sink, Incidents):
-            self.create_service(Trigger, '~/save', self._on_save)
+            # In a group of its own: while it waits for the disk, messages go on being taken.
+            self.create_service(Trigger, '~/save', self._on_save,
+                                callback_group=ReentrantCallbackGroup())
             self.get_logger().info(
                 f'Keeping the last {options.window_s:g} s, to be saved in {options.out} when '
                 f'{self.get_fully_qualified_name()}/save is called')
@@ -175,7 +176,7 @@ class RecordNode(Node):
             response.message = 'the save before is still under way'
             return response
         while not job.done():
-            await _Breath()
+            await _Turn()
         error = job.exception()
         response.success = error is None
         response.message = str(error or job.result().path)
@@ -206,11 +207,10 @@ class RecordNode(Node):
                              f'written is read by: record --recover {self._sink.path}')
 
 
-class _Breath:
-    """Lets the executor do something else before a coroutine goes on, without spinning."""
+class _Turn:
+    """Lets the executor do what comes next, a message or a timer, before a coroutine goes on."""
 
     def __await__(self) -> Any:
-        time.sleep(_BREATH_S)
         yield
 
 
