@@ -13,6 +13,7 @@ from vr_ros.core.rle import (
     mask_to_rle,
     rle_area,
     rle_box,
+    rle_difference,
     rle_intersection,
     rle_iou,
     rle_iou_matrix,
@@ -103,12 +104,13 @@ def test_agrees_with_coco(mask: np.ndarray) -> None:
 
 
 @given(PAIRS)
-def test_iou_and_union_agree_with_pixels_and_coco(pair: tuple[np.ndarray, np.ndarray]) -> None:
+def test_iou_and_unions_agree_with_pixels_and_coco(pair: tuple[np.ndarray, np.ndarray]) -> None:
     a, b = (mask_to_rle(mask) for mask in pair)
     assert rle_intersection(a, b) == (pair[0] & pair[1]).sum()
     reference = [coco.encode(np.asfortranarray(mask, np.uint8)) for mask in pair]
     assert rle_iou(a, b) == pytest.approx(coco.iou(reference[:1], reference[1:], [False])[0, 0])
     assert rle_union((a, b)) == mask_to_rle(pair[0] | pair[1])
+    assert rle_difference(a, b) == mask_to_rle(pair[0] & ~pair[1])
 
 
 @given(st.data())

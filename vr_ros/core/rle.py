@@ -150,6 +150,14 @@ def rle_union(masks: Sequence[Mask]) -> Mask:
     return _mask_from_positions(positions, masks[0].size)
 
 
+def rle_difference(a: Mask, b: Mask) -> Mask:
+    """Keep of one mask what is not set in the other, without decoding them.
+
+    :raises ValueError: if the masks are of different sizes.
+    """
+    return _inverse(rle_union((_inverse(a), b)))
+
+
 def validate_rle(mask: Mask) -> None:
     """Check that run lengths describe an image of the mask's size.
 
@@ -207,6 +215,11 @@ def _mask_from_positions(positions: np.ndarray, size: Size) -> Mask:
     end = [] if positions.size and positions[-1] == total else [total]
     counts = np.diff(np.concatenate(([0], positions, end)).astype(np.int64))
     return Mask(size, tuple(counts.tolist()))
+
+
+def _inverse(mask: Mask) -> Mask:
+    counts = mask.counts[1:] if mask.counts[:1] == (0,) else (0, *mask.counts)
+    return Mask(mask.size, counts)
 
 
 def _set_runs(mask: Mask) -> tuple[np.ndarray, np.ndarray]:
