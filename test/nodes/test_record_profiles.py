@@ -4,10 +4,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+from vr_ros.nodes.qos_rules import conflicts
+from vr_ros.nodes.record_options import parse
 from vr_ros.nodes.record_profiles import (
     PROFILES,
     Origin,
+    RecordCommand,
     image_topics,
     kept_of,
     origin_of,
@@ -64,3 +68,43 @@ def test_origins(topic: str, origin: Origin) -> None:
 
 def test_the_readme_has_the_table() -> None:
     assert table() in (ROOT / 'README.md').read_text(encoding='utf-8')
+
+
+IMAGES = ('/front/image_raw', 'wrist/image')
+
+
+@pytest.mark.parametrize('profile', PROFILES)
+def test_both_recorders_are_told_the_same(profile: str) -> None:
+    command = RecordCommand(profile, 'my_bag', IMAGES, 250.5, '/robot', window_s=12.5,
+                            saves_on_error=profile == 'incident')
+    options = parse(command.own())
+    assert (options.out, options.max_file_bytes) == (Path('my_bag'), 250_500_000)
+    assert options.topics == kept_of(profile, IMAGES)
+    assert options.window_s == (12.5 if profile == 'incident' else 0.0)
+    assert options.saves_on_error == (profile == 'incident')
+    words = command.rosbag2('qos.yaml')
+    assert words[:3] == ['ros2', 'bag', 'record']
+    assert words[words.index('--output') + 1] == 'my_bag'
+    assert words[words.index('--storage') + 1] == 'mcap'
+    assert words[words.index('--max-bag-size') + 1] == '250500000'
+    assert words[words.index('--qos-profile-overrides-path') + 1] == 'qos.yaml'
+    resolved = [t if t[0] == '/' else f'/robot/{t}' for t in options.topics]
+    assert words[words.index('--topics') + 1:] == resolved
+    assert '--use-sim-time' not in words
+    assert '--use-sim-time' in RecordCommand(profile, 'b', use_sim_time=True).rosbag2('q')
+
+
+def test_rosbag2_hears_images_of_every_driver() -> None:
+    overrides = RecordCommand('full', 'b', IMAGES, namespace='/robot').qos_overrides()
+    assert list(overrides) == ['/front/image_raw/compressed', '/robot/wrist/image/compressed']
+    for words in overrides.values():
+        profile = QoSProfile(
+            depth=words['depth'], history=HistoryPolicy[words['history'].upper()],
+            reliability=ReliabilityPolicy[words['reliability'].upper()],
+            durability=DurabilityPolicy[words['durability'].upper()])
+        for reliability in ('RELIABLE', 'BEST_EFFORT'):
+            for durability in ('VOLATILE', 'TRANSIENT_LOCAL'):
+                assert conflicts(QoSProfile(
+                    depth=1, reliability=ReliabilityPolicy[reliability],
+                    durability=DurabilityPolicy[durability]), profile) == []
+    assert RecordCommand('results', 'b').qos_overrides() == {}

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
+from vr_ros.nodes import record_options
 from vr_ros.nodes.parameter_spec import coerce, problem, specs
 from vr_ros.nodes.parameters import PerceptionParameters
+from vr_ros.nodes.record_options import RecordOptions
+from vr_ros.nodes.record_profiles import DEFAULT_IMAGES, DEFAULT_PROFILE, RecordCommand
 
 ROOT = Path(__file__).parents[2]
 LAUNCH_FILE = ROOT / 'launch' / 'perception.launch.py'
+RECORD_FILE = ROOT / 'launch' / 'record.launch.py'
 PARAMS_FILE = ROOT / 'config' / 'perception.yaml'
 # What every launch file of a node takes; none of them is a parameter of the table's but autostart.
 STANDARD = {'namespace', 'use_sim_time', 'params_file', 'autostart', 'log_level'}
@@ -77,3 +81,24 @@ def test_what_is_commented_out_in_the_parameters_file_exists() -> None:
     text = PARAMS_FILE.read_text(encoding='utf-8')
     names = set(re.findall(r'^ +# (\w+):', text, re.MULTILINE)) - {'qos_overrides'}
     assert names and names <= TABLE.keys()
+
+
+def test_the_recording_takes_the_standard_arguments_and_those_of_the_recorder() -> None:
+    arguments = declared(RECORD_FILE)
+    assert arguments.keys() >= {'namespace', 'use_sim_time', 'log_level'}
+    own = {action.dest for action in record_options._parser()._actions}
+    assert arguments.keys() - {'namespace', 'use_sim_time', 'log_level', 'recorder',
+                               'qos_overrides'} <= own
+    defaults = RecordOptions(Path(), {})
+    assert arguments['profile'] == DEFAULT_PROFILE
+    assert [arguments['images']] == list(DEFAULT_IMAGES)
+    assert float(arguments['max_bag_size']) == defaults.max_file_bytes
+    assert float(arguments['window']) == RecordCommand('incident', '').window_s
+
+
+def test_every_argument_of_the_recording_is_used() -> None:
+    text = RECORD_FILE.read_text(encoding='utf-8')
+    for name in declared(RECORD_FILE):
+        assert f"given('{name}')" in text
+    for package in constant(RECORD_FILE, 'ROSBAG2'):
+        assert f'<exec_depend>{package}</exec_depend>' in (ROOT / 'package.xml').read_text()

@@ -125,6 +125,8 @@ class RecordCommand:
     max_bag_mb: float = 0.0
     namespace: str = ''
     use_sim_time: bool = False
+    window_s: float = 30.0
+    saves_on_error: bool = False
 
     def rosbag2(self, overrides: str) -> list[str]:
         """Write it as a command of rosbag2's.
@@ -150,7 +152,8 @@ class RecordCommand:
     def own(self) -> list[str]:
         """Write it as arguments of the executable `record`."""
         return ['--profile', self.profile, '--out', self.out, '--images', *self.images,
-                '--max-bag-size', f'{self.max_bag_mb:g}']
+                '--max-bag-size', str(self.max_bag_mb), '--window', str(self.window_s),
+                *(['--save-on-error'] if self.saves_on_error else [])]
 
     def _resolved(self, topic: str) -> str:
         return topic if topic.startswith('/') else f'{self.namespace.rstrip("/")}/{topic}'
