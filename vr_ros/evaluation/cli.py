@@ -15,8 +15,9 @@ from rich.table import Table
 
 from vr_ros.core.types import PerceptionError, Status
 from vr_ros.evaluation.claims import Claim, write_claims
-from vr_ros.evaluation.scores import Figure, figures
+from vr_ros.evaluation.metrics.figures import Figure, figures
 from vr_ros.evaluation.sim import Examination, Record, examine
+from vr_ros.evaluation.sim_scores import score_measures
 
 # What the embedded model aims at, see docs/evaluation.md.
 TARGETS = {
@@ -88,7 +89,7 @@ def evaluate_sim(options: argparse.Namespace) -> int:
             records.append(record)
             progress.advance(bar)
     seconds = time.monotonic() - started
-    results = figures([record.score for record in records])
+    results = figures(score_measures([record.score for record in records]), rounds=0)
     Console().print(_table(results, records, seconds))
     if options.records:
         with options.records.open('w') as lines:

@@ -14,8 +14,10 @@ import numpy as np
 
 from vr_ros.core.palette import colour_hex
 from vr_ros.core.types import Detection, Perception, Size, Status, Task, Timing
+from vr_ros.evaluation.metrics.answers import exact_match
+from vr_ros.evaluation.metrics.detection import count_hits
 from vr_ros.evaluation.overlay import jpeg_uri, mask_layer, png_uri
-from vr_ros.evaluation.scores import box_array, count_hits, normalise_answer
+from vr_ros.evaluation.samples import box_array
 
 # Least height of a picture on the page, and the most that its longer side gets for it, in CSS
 # pixels.
@@ -55,7 +57,7 @@ class Case:
         if self.truth is None:
             return None
         if self.truth.task is Task.VQA:
-            return normalise_answer(self.perception.answer) == normalise_answer(self.truth.answer)
+            return bool(exact_match(self.truth.answer, self.perception.answer))
         wanted = len(self.truth.detections)
         if self.truth.task is Task.COUNTING:
             return self.perception.count == wanted

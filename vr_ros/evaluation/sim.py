@@ -11,7 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from vr_ros.core.types import Perception, PerceptionError, Status, Task
-from vr_ros.evaluation.scores import Score, box_array, count_hits, normalise_answer, union_iou
+from vr_ros.evaluation.metrics.answers import exact_match
+from vr_ros.evaluation.metrics.detection import count_hits
+from vr_ros.evaluation.metrics.overlap import compare_regions
+from vr_ros.evaluation.samples import box_array
+from vr_ros.evaluation.sim_scores import Score
 from vr_ros.pipeline.perceiver import Perceiver
 from vr_ros.sim.instructions import HELDOUT_SEED, SimInstruction, generate_many
 from vr_ros.sim.renderer import TableCamera
@@ -57,7 +61,7 @@ def score(instruction: SimInstruction, truth: FrameTruth, perception: Perception
     wanted = [o for o in truth.objects if o.id in instruction.target_ids]
     masks = [d.mask for d in perception.detections if d.mask is not None]
     if instruction.task is Task.VQA:
-        exact = normalise_answer(perception.answer) == normalise_answer(instruction.answer)
+        exact = bool(exact_match(instruction.answer, perception.answer))
         return Score(Task.VQA, perception.status, instruction.template, 0, 0, 0, None, exact)
     true_boxes = np.array([o.box for o in wanted], float).reshape(-1, 4)
     return Score(
@@ -67,7 +71,7 @@ def score(instruction: SimInstruction, truth: FrameTruth, perception: Perception
         len(wanted),
         len(perception.detections),
         count_hits(true_boxes, box_array(perception.detections)),
-        union_iou([o.mask for o in wanted], masks),
+        compare_regions([o.mask for o in wanted], masks).iou,
         perception.count == len(wanted),
     )
 

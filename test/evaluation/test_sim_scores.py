@@ -7,32 +7,9 @@ import pytest
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Status, Task
-from vr_ros.evaluation.scores import Score, count_hits, figures, normalise_answer, union_iou
-
-A, B, C = (0, 0, 10, 10), (20, 20, 30, 30), (0, 0, 10, 5)
-
-
-@pytest.mark.parametrize(
-    ('truth', 'found', 'hits'),
-    [
-        ([], [], 0),  # nothing there, nothing found
-        ([A], [], 0),  # missed
-        ([], [A], 0),  # invented
-        ([A, B], [B, A], 2),  # in another order
-        ([A], [A, A], 1),  # a duplicate hits once
-        ([A], [C], 1),  # exactly one half
-        ([A], [(0, 0, 10, 4.9)], 0),  # just below
-        ([A, C], [C], 1),  # one box cannot hit two objects
-        (
-            [A, (0, 0, 10, 7)],
-            [(0, 0, 10, 7), (0, 0, 10, 4)],
-            2,
-        ),  # greedy by IoU would find both only by luck
-    ],
-)
-def test_hits(truth, found, hits):
-    as_array = lambda boxes: np.array(boxes, float).reshape(-1, 4)  # noqa: E731
-    assert count_hits(as_array(truth), as_array(found)) == hits
+from vr_ros.evaluation.metrics.figures import figures
+from vr_ros.evaluation.metrics.overlap import compare_regions
+from vr_ros.evaluation.sim_scores import Score, score_measures
 
 
 def mask(*cells):
@@ -57,22 +34,7 @@ def mask(*cells):
     ],
 )
 def test_union_iou(truth, found, expected):
-    assert union_iou(truth, found) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(
-    ('text', 'normal'),
-    [
-        ('Red.', 'red'),
-        (' the  mug ', 'mug'),
-        ('a red cube, two balls', 'red cube two balls'),
-        ('', ''),
-        ('an', ''),
-        ('Yes!', 'yes'),
-    ],
-)
-def test_normalised_answers(text, normal):
-    assert normalise_answer(text) == normal
+    assert compare_regions(truth, found).iou == pytest.approx(expected)
 
 
 def test_figures_of_a_small_examination():
@@ -87,7 +49,7 @@ def test_figures_of_a_small_examination():
         Score(Task.VQA, Status.OK, 't', 0, 0, 0, None, True),
         Score(Task.VQA, Status.OK, 't', 0, 0, 0, None, False),
     ]
-    values = {f.name: (f.value, f.of) for f in figures(scores)}
+    values = {f.name: (f.value, f.of) for f in figures(score_measures(scores))}
     assert values['hit rate'] == (pytest.approx(5 / 6), 6)
     assert values['precision'] == (pytest.approx(5 / 8), 8)
     assert values['gIoU'] == (pytest.approx(0.8), 5)
@@ -97,4 +59,4 @@ def test_figures_of_a_small_examination():
 
 
 def test_nothing_counted_is_no_figure():
-    assert all(f.value is None for f in figures([]))
+    assert all(f.value is None for f in figures(score_measures([])))
