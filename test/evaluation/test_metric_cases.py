@@ -6,6 +6,8 @@ otherwise, so that shares can be read off.
 """
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -194,6 +196,25 @@ def test_a_figure_without_anything_to_say_is_left_out() -> None:
         'VQA exact', 'ANLS', 'relaxed accuracy', 'reasoning mean', 'reasoning p50',
         'reasoning p95', 'parse failures', 'errors', 'partial answers'}
     assert panel.published_panel([Truth(answers=('a',))], [Found(answer='a')]) == []
+
+
+def test_every_figure_is_in_the_documentation() -> None:
+    """Rows of the table name figures; those of one row share their beginning."""
+    text = (Path(__file__).parents[2] / 'docs/evaluation.md').read_text(encoding='utf-8')
+    rows = [row.split('|')[1] for row in text.split('## Metrics')[1].splitlines()
+            if row.startswith('| ')][1:]
+    truth = Truth(
+        size=Size(4, 1), boxes=[A], masks=objects('T...'), answers=('a',), count=1)
+    other = Truth(size=Size(4, 1), boxes=[], masks=(), count=0)
+    answer = Found(boxes=[A], masks=objects('T...'), scores=[0.5], latency_ms=1.0,
+                   raw_text='word <answer>')
+    truths, found = [truth, other], [answer, NOTHING]
+    for measure in [*panel.strict_measures(truths, found), *panel.published_panel(truths, found)]:
+        words = measure.name.replace('box ', '').replace('mask ', '')
+        kind, _, figure = words.rpartition(' ')
+        start, _, threshold = figure.partition('@')
+        assert any(
+            start in row and threshold in row and kind.split(' ')[0] in row for row in rows), words
 
 
 def test_samples_of_one_image_are_a_group() -> None:

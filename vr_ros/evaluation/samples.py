@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -106,9 +106,9 @@ class Found:
     """
 
     status: Status = Status.OK
-    boxes: np.ndarray = ()  # type: ignore[assignment]
+    boxes: np.ndarray = field(default_factory=lambda: np.empty((0, 4)))
     masks: tuple[Mask | None, ...] = ()
-    scores: np.ndarray = ()  # type: ignore[assignment]
+    scores: np.ndarray = field(default_factory=lambda: np.empty(0))
     count: int | None = None
     answer: str = ''
     reasoning: str = ''
