@@ -37,7 +37,7 @@ from vr_ros.pipeline.worker_errors import (
 )
 from vr_ros.pipeline.worker_frames import DECODE, LOCATE, Rings
 from vr_ros.pipeline.worker_jobs import Job, Jobs
-from vr_ros.pipeline.worker_memory import heartbeat, release_memory, trim_heap
+from vr_ros.pipeline.worker_memory import give_back, heartbeat, keep_for_good, release_memory
 from vr_ros.pipeline.worker_tracking import TrackThread, follow_answer
 
 EXIT_OK = 0
@@ -164,6 +164,7 @@ class Worker:
                 status = Status.MODEL_UNAVAILABLE
             self._send(protocol.LoadFailed(status, one_line(error)))
             return EXIT_LOAD_FAILED
+        keep_for_good()
         _log.info('%s is ready', self._backend.model_id)
         return EXIT_OK
 
@@ -192,7 +193,7 @@ class Worker:
         self._jobs.finish()
         if is_followed:
             follow_answer(self._backend, job.request, found)
-        trim_heap()
+        give_back()
         return exit_status
 
     def _perceive(self, job: Job) -> Perception:

@@ -44,13 +44,24 @@ def release_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def trim_heap() -> bool:
-    """Give freed host memory back to the system: one or two milliseconds.
+def keep_for_good() -> None:
+    """Exempt what is loaded from garbage collection: it stays as long as the process does.
 
-    Every answer's tensors have lengths of their own. What glibc keeps of them between answers does
-    not fit the next ones, and grows for days.
-
-    :return: whether any was; False as well where the C library has no such call.
+    Collecting everything then takes a fraction of a millisecond, where walking over hundreds of
+    thousands of a library's objects holds up the answer under way.
     """
+    gc.collect()
+    gc.freeze()
+
+
+def give_back() -> bool:
+    """Give what an answer left behind back to the system: one or two milliseconds.
+
+    Every answer leaves some cycles that hold tensors, and its tensors have lengths of their own:
+    what the allocator keeps of them does not fit the next ones, and grows for days.
+
+    :return: whether there was any; False as well where the C library has no such call.
+    """
+    gc.collect()
     trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
     return trim is not None and bool(trim(0))
