@@ -156,7 +156,8 @@ def main() -> int:
         parser.error('--minutes is more than 0')
     from fault_rig import Rig
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    real = {} if options.faults else {'backend': '', 'model': 'sim_tiny', 'inference_timeout': 60.0}
+    real = {} if options.faults else {
+        'backend': '', 'model': 'sim_tiny', 'inference_timeout': 60.0, 'diagnostics_period': 1.0}
     started, console = time.perf_counter(), Console()
     with tempfile.TemporaryDirectory() as folder, Rig(
             Path(folder), 'soak', check_fields=False, **real) as rig:
