@@ -136,6 +136,22 @@ def test_objects_do_not_disturb_each_other(segmenter: Sam2Segmenter) -> None:
             assert one.presence == pytest.approx(other.presence, abs=1e-2)
 
 
+def test_what_does_not_look_as_given_is_hidden(segmenter: Sam2Segmenter,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, masks = video(), squares(4)
+
+    def visible(least: float | None) -> list[bool]:
+        monkeypatch.setattr(segmenter.model.config, 'least_likeness', least, raising=False)
+        session = start(segmenter, frames[0], masks)
+        return [one.result is not None
+                for frame in frames[1:] for one in session.step(segmenter.encode(frame))]
+
+    always = visible(None)
+    assert any(always)
+    assert visible(-2.0) == always  # no cosine is as low
+    assert not any(visible(3.0))  # nor as high
+
+
 def test_masks_of_another_size_are_refused(segmenter: Sam2Segmenter) -> None:
     features = segmenter.encode(video(1)[0])
     with pytest.raises(ValueError, match='expected masks of'):

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 
 from vr_ros.core.rle import rle_to_mask
 from vr_ros.core.types import Mask, PerceptionError, Status
+from vr_ros.models.appearance import doubt, looks
 from vr_ros.models.sam2_masks import crop_masks
 from vr_ros.models.segmenter import ImageFeatures, MaskResult, Sam2Segmenter, Segmenter, to_results
 
@@ -77,6 +78,8 @@ class VideoMemory:
         self.device, self.dtype = segmenter.device, segmenter.dtype
         height, width = self.model.backbone_feature_sizes[-1]
         shape = torch.Size((1, self.model.hidden_dim, height, width))
+        # Not SAM 2's: for checkpoints whose memory takes what hides an object for the object.
+        self.likeness: float | None = getattr(self.model.config, 'least_likeness', None)
         with torch.inference_mode():
             self.positions = _flat(segmenter.video_positions(shape, self.device, torch.float32))
 
@@ -109,6 +112,7 @@ class MemorySession:
         self._pointers: deque[torch.Tensor] = deque(
             maxlen=config.max_object_pointers_in_encoder - 1)
         self._frame = 0
+        self._looks: torch.Tensor | None = None
         with memory.autocast():
             self._first = self._take_up(features, masks)
 
@@ -153,6 +157,9 @@ class MemorySession:
             high_resolution_features=[one.expand(self.count, -1, -1, -1) for one in maps[:-1]])
         best = scores[:, 0].argmax(1)
         presence = presence.float().reshape(-1, 1, 1)
+        if self._looks is not None:
+            presence = doubt(presence, maps[0], masks[rows, 0, best] > 0, self._looks,
+                             self._memory.likeness)
         there = (presence > 0).float()
         logits = torch.where(presence > 0, masks[rows, 0, best].float(), ABSENT)
         # With one mask there is one token for it; with three, one each.
@@ -174,6 +181,10 @@ class MemorySession:
             high.append(output.high_res_masks.float())
             pointers.append(output.object_pointer)
         seen = torch.cat(high)
+        if self._memory.likeness is not None:
+            fine = features.maps[0]
+            self._looks = looks(fine, F.interpolate(
+                (seen > 0).float(), fine.shape[2:], mode='area')[:, 0])
         present = (seen.flatten(1) > 0).any(1).float()
         return self._encode(features, seen, (20 * present - 10)[:, None, None],
                             torch.cat(pointers), from_prompt=True)
