@@ -6,9 +6,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from test_sim_memory import MEMORY, QUICK, TINY, Discs, Stills, trainer_in
+from test_sim_memory import EDGE, MEMORY, QUICK, TINY, Discs, Stills, trainer_in
 
-from vr_ros.training.trainers.sim_memory import train_memory
+from vr_ros.models.sam2_checkpoint import load_sam2
+from vr_ros.training.trainers.sim_memory import LEAST_LIKENESS, train_memory
 from vr_ros.training.trainers.sim_memory_data import ClipMaker
 from vr_ros.training.trainers.sim_memory_follow import ClipFollower, Seen, batch_maps
 from vr_ros.training.trainers.sim_memory_model import build_video_model, memory_parts
@@ -145,6 +146,28 @@ def test_the_last_part_of_a_run_follows_whole_clips_and_leaves_the_decoder(tmp_p
     still = ('vision_encoder', 'mask_decoder.transformer', 'mask_decoder.mask_tokens',
              'mask_decoder.output_hyp', 'mask_decoder.upscale', 'mask_decoder.iou')
     assert not [name for name in changed if name.startswith(still)]
+
+
+def test_exported_weights_have_half_of_what_the_last_part_changed(tmp_path):
+    recipe = dataclasses.replace(QUICK, stream_share=1.0, stream=SHORT, warmup_steps=1)
+    trainer = trainer_in(tmp_path, recipe, minutes=100.0)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    for _ in range(2):
+        trainer.step()
+    trainer.save()
+    again = trainer_in(tmp_path, recipe, minutes=100.0)
+    assert again.resume()
+    again.export(tmp_path / 'weights')
+    exported = load_sam2(tmp_path / 'weights', EDGE)
+    assert exported.config.least_likeness == LEAST_LIKENESS
+    changed = 0
+    for name, value in exported.state_dict().items():
+        after = trainer.model.state_dict()[name]
+        if not torch.equal(after, before[name]):
+            changed += 1
+            torch.testing.assert_close(value, (before[name] + after) / 2, rtol=2e-2, atol=1e-3)
+            torch.testing.assert_close(again.model.state_dict()[name], after)
+    assert changed > 20
 
 
 def test_a_run_of_both_parts_ends_with_weights(tmp_path):

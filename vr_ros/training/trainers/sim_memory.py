@@ -46,6 +46,9 @@ from vr_ros.training.trainers.sim_segmenter import (
 from vr_ros.training.trainers.sim_segmenter_data import Frames, PromptMaker, Recipe
 from vr_ros.training.trainers.sim_segmenter_model import segmentation_loss
 
+# Cosine between what is followed and what was given, below which it counts as hidden at run time.
+LEAST_LIKENESS = 0.75
+
 
 @dataclass(frozen=True)
 class MemoryRecipe:
@@ -59,7 +62,8 @@ class MemoryRecipe:
     :param still: images per step for masks of single images, with eight prompts each;
         :param late_still: once two thirds of this are done, for the mask decoder to settle on.
     :param stream_share: share of the run, at its end, in which whole clips are followed; the mask
-        decoder is left alone there. :param stream_rate: the learning rate there.
+        decoder is left alone there. :param stream_rate: the learning rate there;
+        :param stream_part: of what changes there, the part that the exported weights have.
     """
 
     clips: int = 4
@@ -81,6 +85,7 @@ class MemoryRecipe:
     checkpoint_minutes: float = 3.0
     stream_share: float = 0.4
     stream_rate: float = 1.2e-4
+    stream_part: float = 0.5
     stream: StreamRecipe = StreamRecipe()
     log_steps: int = 10
     autocast: bool | None = False
@@ -122,6 +127,7 @@ class MemoryTrainer:
         if self.autocast is None:
             self.autocast = fast_bfloat16(self.device)
         self.step_count, self.spent_minutes = 0, 0.0
+        self._before: dict[str, torch.Tensor] = {}  # the weights when the last part began
         out_dir.mkdir(parents=True, exist_ok=True)
 
     def _optimizers(self) -> RatedOptimizers:
@@ -184,6 +190,8 @@ class MemoryTrainer:
         return values
 
     def _stream_step(self) -> dict[str, float]:
+        self._before = self._before or {
+            name: value.clone() for name, value in self.model.state_dict().items()}
         for parameter in self._decoder.values():
             parameter.requires_grad_(False)
         set_video_size(self.model, self.edge)
@@ -226,6 +234,7 @@ class MemoryTrainer:
             'model': self.model.state_dict(), 'optimizer': self.optimizer.state_dict(),
             'rng': json.dumps(self.rng.bit_generator.state), 'step_count': self.step_count,
             'spent_minutes': self.spent_minutes, 'architecture': str(self.architecture),
+            'before': self._before,
         }
         temporary = self.out_dir / (CHECKPOINT + '.tmp')
         torch.save(state, temporary)
@@ -247,6 +256,7 @@ class MemoryTrainer:
         self.optimizer.load_state_dict(state['optimizer'])
         self.rng.bit_generator.state = json.loads(state['rng'])
         self.step_count, self.spent_minutes = state['step_count'], state['spent_minutes']
+        self._before = state.get('before', {})
         return True
 
     def log(self, values: dict[str, float]) -> None:
@@ -259,7 +269,13 @@ class MemoryTrainer:
     def export(self, directory: Path) -> None:
         """Write the weights as the segmenter loads them."""
         set_video_size(self.model, self.edge)
+        self.model.config.least_likeness = LEAST_LIKENESS
+        trained = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.load_state_dict({
+            name: torch.lerp(self._before.get(name, value), value, self.recipe.stream_part)
+            if value.is_floating_point() else value for name, value in trained.items()})
         export_segmenter(self.model, directory)
+        self.model.load_state_dict(trained)
 
 
 def train_memory(
