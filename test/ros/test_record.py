@@ -263,6 +263,29 @@ def test_what_the_buffer_cannot_hold_is_dropped_and_said(tmp_path: Path, watcher
     assert {topic for topic, _ in read(bag)} == {'/robot/words'}
 
 
+@pytest.mark.parametrize(('first', 'later'), [
+    (QoSProfile(depth=10), BEST_EFFORT),        # another driver on the same topic
+    (LATCHED, QoSProfile(depth=10)),
+    (LATCHED, BEST_EFFORT),
+])
+def test_publishers_that_come_later_with_less_are_heard_too(
+        tmp_path: Path, watcher: Watcher, first: QoSProfile, later: QoSProfile) -> None:
+    bag = tmp_path / 'bag'
+    with recorder('-o', str(bag), '/robot/words') as process:
+        publishers = []
+        for text, profile in (('first', first), ('later', later)):
+            publishers.append(watcher.node.create_publisher(String, '/robot/words', profile))
+            watcher.until(publishers[-1].get_subscription_count)
+            watcher.spin(0.3)
+            publishers[-1].publish(String(data=text))
+            watcher.spin(0.3)
+        publishers[0].publish(String(data='first again'))
+        watcher.spin(0.3)
+        process.terminate()
+        assert process.wait(30) == 0
+    assert [message.data for _, message in read(bag)] == ['first', 'later', 'first again']
+
+
 def values(reports: list[DiagnosticArray]) -> dict[str, str]:
     """Give the newest values of the recorder's status about losses."""
     for report in reversed(reports):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,7 @@ from vr_ros.nodes.bag_thread import (
     WriteLimits,
     check_space,
 )
-from vr_ros.nodes.bag_writer import BagWriter
+from vr_ros.nodes.bag_writer import BagTopic, BagWriter
 from vr_ros.nodes.convert import Count
 from vr_ros.nodes.diagnostics import to_message
 from vr_ros.nodes.incidents import Incidents, Saved
@@ -51,13 +51,23 @@ REPORT_PERIOD_S = 1.0
 
 @dataclass
 class _Topic:
-    """:param number: by which the bag knows it."""
+    """:param is_refused: a publisher has come that its subscription does not hear."""
 
-    name: str
+    description: BagTopic
     number: int
+    take: Callable[[bytes, dict[str, Any]], None]
     received: int = 0
     losses: Losses = field(default_factory=Losses)
     subscription: Subscription | None = None
+    is_refused: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.description.name
+
+    def refuse(self) -> None:
+        """Take note that not every publisher is heard."""
+        self.is_refused = True
 
 
 class RecordNode(Node):
@@ -117,10 +127,15 @@ class RecordNode(Node):
     def _search(self) -> None:
         if self.get_clock().now().nanoseconds == 0:
             return  # simulated time has not begun
-        for topic in list(self._missing):
-            publishers = self.get_publishers_info_by_topic(topic)
+        for name in list(self._missing):
+            publishers = self.get_publishers_info_by_topic(name)
             if publishers:
-                self._record(topic, self._missing.pop(topic), publishers)
+                self._record(name, self._missing.pop(name), publishers)
+        for topic in self._topics:
+            publishers = self.get_publishers_info_by_topic(topic.name) if topic.is_refused else []
+            publishers = [p for p in publishers if p.topic_type == topic.description.type_name]
+            if publishers:
+                self._subscribe(topic, publishers)
 
     def _record(self, name: str, kept: int, publishers: list[TopicEndpointInfo]) -> None:
         try:
@@ -128,7 +143,7 @@ class RecordNode(Node):
         except UnknownTypeError as error:
             self.get_logger().warning(f'{name} is not recorded: {error}')
             return
-        topic = _Topic(name, self._sink.add_topic(description, kept))
+        number = self._sink.add_topic(description, kept)
         is_simulated = self.get_clock().ros_time_is_active
         watches = (self._options.saves_on_error and name == self._count_topic
                    and description.type_name == 'vr_ros/msg/Count')
@@ -137,13 +152,20 @@ class RecordNode(Node):
             topic.received += 1
             now_ns = self.get_clock().now().nanoseconds
             published_ns = now_ns if is_simulated else info['source_timestamp'] or now_ns
-            self._sink.put(Message(topic.number, data, now_ns, published_ns))
+            self._sink.put(Message(number, data, now_ns, published_ns))
             if watches:
                 self._save_if_error(deserialize_message(data, Count))
 
-        topic.subscription = subscribe(
-            self, description, publishers, safely(self, take), topic.losses)
+        topic = _Topic(description, number, safely(self, take))
         self._topics.append(topic)
+        self._subscribe(topic, publishers)
+
+    def _subscribe(self, topic: _Topic, publishers: list[TopicEndpointInfo]) -> None:
+        if topic.subscription is not None:
+            self.destroy_subscription(topic.subscription)
+        topic.is_refused = False
+        topic.subscription = subscribe(
+            self, topic.description, publishers, topic.take, topic.losses, topic.refuse)
 
     def _save_if_error(self, result: Count) -> None:
         outcome = result.outcome

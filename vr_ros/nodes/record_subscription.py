@@ -31,16 +31,19 @@ def describe(topic: str, publishers: Sequence[TopicEndpointInfo]) -> BagTopic:
 
 
 def subscribe(node: Node, topic: BagTopic, publishers: Sequence[TopicEndpointInfo],
-              take: Callable[[bytes, dict[str, Any]], None], losses: Losses) -> Subscription:
+              take: Callable[[bytes, dict[str, Any]], None], losses: Losses,
+              on_refused: Callable[[], None]) -> Subscription:
     """Subscribe to a topic so that every publisher of now is heard.
 
     :param take: gets each message as CDR, and what the middleware says about it.
+    :param on_refused: called when a publisher has come that offers less than the others did.
     """
     def on_message(data: bytes, info: dict[str, Any]) -> None:
         losses.on_message(info['publication_sequence_number'])
         take(data, info)
 
     events = SubscriptionEventCallbacks(
+        incompatible_qos=lambda event: on_refused(),
         matched=lambda event: losses.on_matched(event.current_count),
         message_lost=lambda event: losses.on_lost(event.total_count_change))
     return node.create_subscription(
