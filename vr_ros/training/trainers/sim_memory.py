@@ -47,7 +47,7 @@ from vr_ros.training.trainers.sim_segmenter_data import Frames, PromptMaker, Rec
 from vr_ros.training.trainers.sim_segmenter_model import segmentation_loss
 
 # Cosine between what is followed and what was given, below which it counts as hidden at run time.
-LEAST_LIKENESS = 0.75
+LEAST_LIKENESS = 0.6
 
 
 @dataclass(frozen=True)
