@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from bag_checks import check
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from mcap.exceptions import EndOfFile
 from mcap.reader import NonSeekingReader, make_reader
@@ -21,6 +22,7 @@ from rclpy.serialization import deserialize_message
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from watch import Watcher, watching
@@ -284,6 +286,33 @@ def test_publishers_that_come_later_with_less_are_heard_too(
         process.terminate()
         assert process.wait(30) == 0
     assert [message.data for _, message in read(bag)] == ['first', 'later', 'first again']
+
+
+def test_in_simulated_time_messages_have_its_time(tmp_path: Path, watcher: Watcher) -> None:
+    bag = tmp_path / 'bag'
+    clock = watcher.node.create_publisher(Clock, '/clock', BEST_EFFORT)
+    words = watcher.node.create_publisher(String, '/robot/words', 10)
+
+    def tell_time(seconds: int) -> bool:
+        clock.publish(Clock(clock=Time(sec=seconds)))
+        watcher.spin(0.1)
+        return bool(words.get_subscription_count())
+
+    with recorder('-o', str(bag), '/robot/words', '--ros-args', '-p',
+                  'use_sim_time:=true') as process:
+        watcher.until(clock.get_subscription_count)
+        watcher.spin(0.5)
+        # Before there is any time, nothing can be recorded.
+        assert not words.get_subscription_count()
+        watcher.until(lambda: tell_time(1000))
+        for seconds in (1001, 1005):
+            tell_time(seconds)
+            words.publish(String(data=str(seconds)))
+            watcher.spin(0.3)
+        process.terminate()
+        assert process.wait(30) == 0
+    assert [(decoded(topic, data)[1].data, at / 1e9) for topic, at, data in check(bag)] == [
+        ('1001', 1001.0), ('1005', 1005.0)]
 
 
 def values(reports: list[DiagnosticArray]) -> dict[str, str]:

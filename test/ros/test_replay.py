@@ -182,6 +182,17 @@ def test_bad_usage_is_status_2(arguments: list[str], capfd: pytest.CaptureFixtur
     assert 'Traceback' not in capfd.readouterr().err
 
 
+def test_a_bag_that_was_cut_off_is_one_line_that_says_what_to_do(
+        tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    bag = BagWriter(tmp_path / 'bag')
+    bag.write(bag.add_topic(BagTopic('/words', 'std_msgs/msg/String', 'string data')), b'', 1, 1)
+    bag.flush()
+    assert main([str(tmp_path / 'bag')]) == 2
+    error = capfd.readouterr().err
+    assert 'record --recover' in error and len(error.splitlines()) == 1
+    bag.close()
+
+
 def test_the_command_line_says_how() -> None:
     assert parse(['b', '--rate', '2', '--loop', '--delay', '0', '--clock-rate', '50', '--topics',
                   '/a', '/b', '--results', 'skip', '--wait-for', '/a']) == ReplayOptions(

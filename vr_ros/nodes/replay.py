@@ -22,8 +22,8 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.utilities import remove_ros_args
-from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
+from rosbags.rosbag2 import Reader, ReaderError
 from rosgraph_msgs.msg import Clock
 
 from vr_ros.nodes import qos
@@ -93,12 +93,12 @@ class ReplayNode(Node):
     """Publishes a bag from a thread of its own, undecoded.
 
     :param arguments: for rclpy.node.Node.
-    :raises AnyReaderError: the bag cannot be read.
+    :raises ReaderError: the bag cannot be read.
     """
 
     def __init__(self, options: ReplayOptions, **arguments: Any) -> None:
         self._options = options
-        self._reader = AnyReader([options.bag])
+        self._reader = Reader(options.bag)
         self._reader.open()
         super().__init__('replay', **arguments)
         self._clock = self.create_publisher(Clock, CLOCK_TOPIC, qos.newest())
@@ -258,9 +258,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv if arguments is None else ['replay', *arguments])
     options = parse(remove_ros_args(given)[1:])
     try:
-        with AnyReader([options.bag]):
+        with Reader(options.bag):
             pass
-    except (AnyReaderError, OSError) as error:
-        print(f'replay: cannot read {options.bag}: {error}', file=sys.stderr)
+    except (ReaderError, OSError) as error:
+        print(f'replay: cannot read {options.bag}: {error} Of one that was cut off, record '
+              '--recover makes one that can be.', file=sys.stderr)
         return EXIT_USAGE
     return run_node(lambda: ReplayNode(options), ReplayNode.finish, given)
