@@ -16,7 +16,7 @@ from pycocotools.cocoeval import COCOeval
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Mask, Size
 from vr_ros.evaluation.metrics.average_precision import AveragePrecision, average_precisions
-from vr_ros.evaluation.metrics.ranking import AREA_RANGES_PX, rank
+from vr_ros.evaluation.metrics.ranking import AREA_RANGES_PX, Ranking, rank
 from vr_ros.evaluation.samples import Found, Truth, true_areas_px
 
 SIZE = Size(160, 120)
@@ -143,6 +143,27 @@ def ellipses(boxes: np.ndarray) -> tuple:
         y = (rows + 0.5 - (y_min + y_max) / 2) / max(y_max - y_min, 1)
         masks.append(mask_to_rle(x**2 + y**2 <= 0.25))
     return tuple(masks)
+
+
+@pytest.mark.parametrize('order', [(0, 1), (1, 0)])
+def test_of_equally_good_true_objects_the_last_is_taken(order: tuple[int, int]) -> None:
+    """The first found box overlaps both alike; the second is left with nothing if it was meant."""
+    true = np.array([(0, 0, 10, 10), (4, 0, 14, 10)], float)[list(order)]
+    samples = [(Truth('a', SIZE, 'x', true),
+                Found(boxes=[(2, 0, 12, 10), (4, 0, 14, 10)], scores=[0.9, 0.8]))]
+    assert own_stats(samples)[1] == pytest.approx(coco_stats(samples)[1], abs=1e-9)
+    assert own_stats(samples)[1] == pytest.approx(1.0 if order == (1, 0) else 51 / 101)
+
+
+def test_recalls_are_compared_as_quotients() -> None:
+    """7 of 100 do reach a recall of 0.07, though 0.07 times 100 is more than 7."""
+    for true in range(1, 130):
+        for hits in range(1, true + 1):
+            all_hit = np.ones((10, hits), bool)
+            measure = AveragePrecision(
+                'AP', (Ranking('x', np.arange(hits)[::-1], all_hit, ~all_hit, true),), (0,))
+            reached = (hits / true >= np.linspace(0, 1, 101)).sum()
+            assert measure.values(np.ones((1, 1)))[0] == pytest.approx(reached / 101, abs=1e-12)
 
 
 def test_only_the_hundred_best_count() -> None:

@@ -169,7 +169,7 @@ CASES = [
     ('Brier score', (0.01 + 0.81) / 2, [ranked(true(A), A, A, scores=[0.9, 0.9])]),
     # -- effort ----------------------------------------------------------------------------------
     ('parse failures', 0.25, [(true(), f) for f in (NOTHING, UNREADABLE, LATE, NOTHING)]),
-    ('errors', 0.5, [(true(), f) for f in (NOTHING, UNREADABLE, LATE, NOTHING)]),
+    ('errors', 2 / 3, [(true(), f) for f in (NOTHING, UNREADABLE, LATE)]),
     ('latency p50', 15.0, [(true(), Found(latency_ms=ms)) for ms in (10, 20)]),
     ('latency p90', 19.0, [(true(), Found(latency_ms=ms)) for ms in (10, 20)]),
     ('reasoning mean', 1.5, [(true(), Found(reasoning=text)) for text in ('one two  three', '')]),

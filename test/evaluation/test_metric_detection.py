@@ -70,6 +70,11 @@ def test_pairs_are_the_most_and_of_those_the_best(iou: np.ndarray, threshold: fl
     assert reached == best_by_trying_all(iou, threshold)
 
 
+def test_more_pairs_are_better_than_closer_ones() -> None:
+    iou = np.array([[0.5, 1, 0], [0, 0.5, 1], [0, 0, 0.5]])   # two pairs of 1, or three of 0.5
+    assert best_pairs(iou, 0.5)[1].tolist() == [0, 1, 2]
+
+
 @settings(max_examples=100, deadline=None)
 @given(IOUS, st.data())
 def test_figures_of_matches_are_those_of_their_definitions(iou: np.ndarray, data) -> None:

@@ -132,6 +132,12 @@ def test_p_values_of_runs_without_a_difference_are_spread_evenly() -> None:
     assert np.mean(p_values) == pytest.approx(0.5, abs=0.06)
 
 
+def test_no_difference_is_beyond_chance() -> None:
+    """Of 100 exchanges none is as different as the runs: the runs themselves are the 101st."""
+    result = compare(mean('m', np.zeros(50)), mean('m', np.ones(50)), rounds=100)
+    assert result.p_value == pytest.approx(1 / 101)
+
+
 def test_only_pairs_are_compared() -> None:
     with pytest.raises(ValueError, match='no pair'):
         compare(mean('a', [1]), mean('b', [1]))
