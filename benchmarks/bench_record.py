@@ -212,8 +212,8 @@ def claims_of(result: dict[str, Any]) -> list[Claim]:
     return [
         *(Claim(f'{topic}: messages that are not in the bag', count, f'of {published}', 0, 'lower')
           for topic, count in missing.items()),
-        Claim('messages missing of which the recorder does not know',
-              sum(missing.values()) - result['reported'], '', 0, 'lower'),
+        Claim('messages missing, less those that the recorder reported',
+              abs(sum(missing.values()) - result['reported']), '', 0, 'lower'),
         Claim('rate of the camera', published / result['seconds'], 'Hz'),
         Claim('size of an image', result['jpeg_bytes'] / 1e6, 'MB'),
         Claim('CPU of the recorder', 100 * result['cpu'], '% of a core', None, 'lower'),
@@ -236,8 +236,12 @@ def main() -> int:
     if not 1 <= options.quality <= 100:
         parser.error('--quality is 1 to 100')
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        result = run(options.minutes, Path(folder), options.quality)
+    try:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            result = run(options.minutes, Path(folder), options.quality)
+    except (TimeoutError, RuntimeError, OSError) as error:
+        print(f'bench record: {error}', file=sys.stderr)
+        return 1
     claims = claims_of(result)
     print_claims(claims, f'Recording {WIDTH}x{HEIGHT} JPEG at {RATE_HZ:g} Hz and results')
     Console().print(result['words'], markup=False)
