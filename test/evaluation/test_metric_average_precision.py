@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from itertools import product
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from pycocotools.cocoeval import COCOeval
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Mask, Size
 from vr_ros.evaluation.metrics.average_precision import AveragePrecision, average_precisions
+from vr_ros.evaluation.metrics.figures import compare
 from vr_ros.evaluation.metrics.ranking import AREA_RANGES_PX, Ranking, rank
 from vr_ros.evaluation.samples import Found, Truth, true_areas_px
 
@@ -203,6 +205,28 @@ def test_weights_are_numbers_of_copies(seed: int) -> None:
     copies = [r for r, weight in zip(rankings, weights, strict=True) for _ in range(weight)]
     written_out = AveragePrecision('AP', tuple(copies)).values(np.ones((1, len(copies))))[0]
     assert weighed == pytest.approx(written_out, abs=1e-12)
+
+
+def test_p_value_of_two_runs_is_that_of_all_exchanges_written_out() -> None:
+    """Runs are exchanged sample by sample, and AP computed anew of each mixture."""
+    samples = random_samples(3, images=7, categories=1)
+    first = [rank(t, f) for t, f in samples]
+    second = [rank(t, f, by='constant') for t, f in samples]
+
+    def difference(swaps: tuple[bool, ...]) -> float:
+        pairs = [(b, a) if swap else (a, b)
+                 for a, b, swap in zip(first, second, swaps, strict=True)]
+        one, other = (AveragePrecision('AP', side) for side in zip(*pairs, strict=True))
+        return (other.values(np.ones((1, 7))) - one.values(np.ones((1, 7))))[0]
+
+    observed = difference((False,) * 7)
+    exact = np.mean([abs(difference(swaps)) >= abs(observed) - 1e-12
+                     for swaps in product((False, True), repeat=7)])
+    result = compare(AveragePrecision('AP', tuple(first)), AveragePrecision('AP', tuple(second)),
+                     rounds=4000)
+    assert 0.02 < exact < 0.98
+    assert result.difference == pytest.approx(observed)
+    assert result.p_value == pytest.approx(exact, abs=0.03)
 
 
 @settings(max_examples=30, deadline=None)

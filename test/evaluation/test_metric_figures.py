@@ -138,6 +138,13 @@ def test_no_difference_is_beyond_chance() -> None:
     assert result.p_value == pytest.approx(1 / 101)
 
 
+def test_medians_are_compared_too() -> None:
+    slow, fast = (Quantile('ms', np.arange(40.0) + offset, 0.5) for offset in (8, 0))
+    result = compare(slow, fast)
+    assert (result.difference, result.low, result.high) == (-8, -8, -8)
+    assert result.p_value < 0.05
+
+
 def test_only_pairs_are_compared() -> None:
     with pytest.raises(ValueError, match='no pair'):
         compare(mean('a', [1]), mean('b', [1]))
