@@ -65,7 +65,7 @@ def test_markers_come_with_every_result_even_of_objects_without_a_position(
     assert list(markers[0].markers) == []
 
 
-@pytest.mark.skipif(vision_msgs() is None, reason='NOT TESTED with vision_msgs: it is not installed')
+@pytest.mark.skipif(vision_msgs() is None, reason='NOT TESTED with vision_msgs: not installed')
 def test_vision_msgs_mirror_the_result_where_they_are_installed(graph: MakeGraph) -> None:
     kinds = vision_msgs()
     assert kinds is not None
