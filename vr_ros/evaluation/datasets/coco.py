@@ -1,0 +1,109 @@
+"""COCO's JSON of instances, which CVAT and others export: every category that an image has is asked
+for."""
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vr_ros.core.types import Task
+from vr_ros.evaluation.datasets.regions import read_region
+from vr_ros.evaluation.datasets.sample import (
+    DataSetError,
+    Sample,
+    SampleError,
+    check_boxes,
+    digest,
+    read_image,
+    require_unique,
+    size_of,
+)
+from vr_ros.evaluation.samples import Truth
+
+LISTS = ('images', 'annotations', 'categories')
+
+
+class Coco:
+    """Samples from a file of instances; the instruction is the category's name.
+
+    Images lie, by their file_name, beside the file, in ``images`` or the split's folder beside it,
+    or the same one folder up.
+
+    :param path: of the file.
+    :param split: name of a folder with images; may be empty.
+    :raises DataSetError: if it is no such file, or an annotation's image or category is not listed.
+    """
+
+    def __init__(self, path: Path, split: str = '') -> None:
+        try:
+            data = path.read_bytes()
+            content = json.loads(data)
+        except (OSError, ValueError) as error:
+            raise DataSetError(f'{path}: {error}') from error
+        missing = [name for name in LISTS if not isinstance(content, dict) or name not in content]
+        if missing:
+            raise DataSetError(f'{path}: no COCO instances, lacks {", ".join(missing)}')
+        self._folders = [base / name for base in (path.parent, path.parent.parent)
+                         for name in ('', 'images', split)]
+        try:
+            self._groups = _groups(content)
+        except (KeyError, TypeError) as error:
+            raise DataSetError(
+                f'{path}: {type(error).__name__} {error} in its images, annotations or categories'
+            ) from error
+        if not self._groups:
+            raise DataSetError(f'{path}: no annotations')
+        self.name = f'{path.parent.resolve().name}/{path.name} {digest(data)}'
+        self.ids = tuple(f'{image["id"]}/{category}' for image, category, _ in self._groups)
+        require_unique(self.ids, path)
+
+    def load(self, place: int) -> Sample:
+        """Read one sample.
+
+        :raises SampleError: if its image or an annotation cannot be used.
+        """
+        image, category, annotations = self._groups[place]
+        name = str(image['file_name'])
+        found = (folder / name for folder in self._folders)
+        pixels = read_image(next((path for path in found if path.exists()), Path(name)))
+        try:
+            return Sample(
+                pixels, category, _truth(pixels, image, category, annotations), Task.DETECTION)
+        except (KeyError, TypeError, ValueError) as error:
+            raise SampleError(f'broken annotation: {type(error).__name__} {error}') from error
+
+
+def _groups(content: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str, list[Any]]]:
+    """Put together the annotations of one image and one category, in the order of the images."""
+    images = {image['id']: image for image in content['images']}
+    names = {category['id']: str(category['name']) for category in content['categories']}
+    of: dict[tuple[Any, Any], list[Any]] = defaultdict(list)
+    for annotation in content['annotations']:
+        of[annotation['image_id'], annotation['category_id']].append(annotation)
+    order = {image_id: place for place, image_id in enumerate(images)}
+    return [(images[image_id], names[category_id], of[image_id, category_id])
+            for image_id, category_id in sorted(of, key=lambda key: (order[key[0]], key[1]))]
+
+
+def _truth(
+    pixels: np.ndarray, image: Mapping[str, Any], category: str, annotations: Sequence[Any],
+) -> Truth:
+    size = size_of(pixels)
+    stated = image.get('width', size.width), image.get('height', size.height)
+    if stated != (size.width, size.height):
+        raise SampleError(f'an image of {size.width}x{size.height}, stated to be'
+                          f' {stated[0]}x{stated[1]}')
+    xywh = np.array([a['bbox'] for a in annotations], float).reshape(-1, 4)
+    has_masks = all(a.get('segmentation') for a in annotations)
+    has_areas = all('area' in a for a in annotations)
+    return Truth(
+        str(image['id']), size, category,
+        check_boxes(np.hstack((xywh[:, :2], xywh[:, :2] + xywh[:, 2:])), size),
+        tuple(read_region(a['segmentation'], size) for a in annotations) if has_masks else None,
+        crowd=np.array([bool(a.get('iscrowd')) for a in annotations]),
+        areas_px=np.array([a['area'] for a in annotations]) if has_areas else None,
+    )

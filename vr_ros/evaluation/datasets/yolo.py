@@ -1,0 +1,106 @@
+"""YOLO's folders of images and labels: every class that an image has is asked for."""
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from vr_ros.core.types import Size, Task
+from vr_ros.evaluation.datasets.regions import polygon_to_rle
+from vr_ros.evaluation.datasets.sample import (
+    DataSetError,
+    Sample,
+    SampleError,
+    check_boxes,
+    digest,
+    read_image,
+    require_unique,
+    size_of,
+)
+from vr_ros.evaluation.samples import Truth
+
+IMAGES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
+
+
+class Yolo:
+    """Samples from ``labels/[SPLIT/]*.txt`` and ``images/[SPLIT/]``; the instruction is the class's
+    name from ``data.yaml``.
+
+    A line is ``class x y width height`` of a box, centre first, or ``class x y x y …`` of a
+    polygon; all are shares of the image's width and height.
+
+    :raises DataSetError: if names or labels are missing.
+    """
+
+    def __init__(self, folder: Path, split: str = '') -> None:
+        self._names = _names(folder)
+        self._images = folder / 'images' / split
+        labels = folder / 'labels' / split
+        texts = {path.stem: path.read_text(errors='replace') for path in sorted(
+            labels.glob('*.txt'))}
+        self._samples = [(stem, number, rows) for stem, text in texts.items()
+                         for number, rows in _by_class(text).items()]
+        if not self._samples:
+            raise DataSetError(f'{labels}: no labels; --split names a folder in it')
+        self.name = (f'{folder.resolve().name}/{split or "labels"}'
+                     f' {digest(*texts, *texts.values(), str(self._names))}')
+        self.ids = tuple(f'{stem}/{number}' for stem, number, _ in self._samples)
+        require_unique(self.ids, labels)
+
+    def load(self, place: int) -> Sample:
+        """Read one sample.
+
+        :raises SampleError: if its image or a label cannot be used.
+        """
+        stem, number, rows = self._samples[place]
+        if number not in self._names:
+            raise SampleError(f'class {number} has no name in data.yaml')
+        found = (self._images / f'{stem}{suffix}' for suffix in IMAGES)
+        image = read_image(next((p for p in found if p.exists()), self._images / f'{stem}.jpg'))
+        category = self._names[number]
+        try:
+            return Sample(
+                image, category, _truth(stem, size_of(image), category, rows), Task.DETECTION)
+        except ValueError as error:
+            raise SampleError(f'label of {stem}: {error}') from error
+
+
+def _names(folder: Path) -> dict[str, str]:
+    """Read the names of classes by their number, which is a text here."""
+    path = folder / 'data.yaml'
+    try:
+        names = yaml.safe_load(path.read_text())['names']
+    except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
+        raise DataSetError(f'{path}: no names of classes: {error}') from error
+    pairs = names.items() if isinstance(names, dict) else enumerate(names)
+    return {str(number): str(name) for number, name in pairs}
+
+
+def _by_class(text: str) -> dict[str, list[list[str]]]:
+    rows: dict[str, list[list[str]]] = defaultdict(list)
+    for line in text.splitlines():
+        if line.strip():
+            number, *rest = line.split()
+            rows[number].append(rest)
+    return rows
+
+
+def _truth(image: str, size: Size, category: str, rows: list[list[str]]) -> Truth:
+    """A box is taken as it is, a polygon by its corners; masks where all are polygons."""
+    scale = np.array([size.width, size.height], float)
+    boxes, masks = [], []
+    for row in rows:
+        numbers = np.array(row, float)
+        if len(numbers) == 4:
+            centre, half = numbers[:2] * scale, numbers[2:] * scale / 2
+            boxes.append([*(centre - half), *(centre + half)])
+        elif len(numbers) >= 6 and len(numbers) % 2 == 0:
+            corners = numbers.reshape(-1, 2) * scale
+            boxes.append([*corners.min(0), *corners.max(0)])
+            masks.append(polygon_to_rle(corners.ravel().tolist(), size))
+        else:
+            raise ValueError(f'{len(numbers)} numbers, neither a box nor a polygon')
+    return Truth(image, size, category, check_boxes(boxes, size),
+                 tuple(masks) if len(masks) == len(rows) else None)
