@@ -175,6 +175,7 @@ class TestTables:
         with pyarrow.ipc.new_stream(tmp_path / 'test' / 'data-00000-of-00001.arrow',
                                     table.schema) as stream:
             stream.write_table(table, max_chunksize=3)
+        (tmp_path / 'dataset_dict.json').write_text('{"splits": ["test"]}')
         samples = load_all(open_data_set(str(tmp_path), 'test'))
         assert [s.truth.count for s in samples] == [r['count'] for r in mini_sets.count_rows()]
 

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.table import Table
 
 from vr_ros.core.types import PerceptionError, Status
+from vr_ros.evaluation import dataset_cli
 from vr_ros.evaluation.claims import Claim, write_claims
 from vr_ros.evaluation.metrics.figures import Figure, figures
 from vr_ros.evaluation.sim import Examination, Record, examine
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         '--records', type=Path, help='write every question and answer there, as JSON lines'
     )
     sim.add_argument('--json', type=Path, help='write the claims there')
+    dataset_cli.add_commands(what)
     return parser
 
 
@@ -121,6 +123,8 @@ def main(arguments: list[str] | None = None) -> int:
     :return: 0 complete, 1 some instructions could not be answered, 2 bad usage.
     """
     options = _parser().parse_args(arguments)
+    if options.what != 'sim':
+        return dataset_cli.main(options)
     if min(options.scenes, options.per_scene, options.processes) < 1:
         print('evaluate: --scenes, --per-scene and --processes are at least 1', file=sys.stderr)
         return 2

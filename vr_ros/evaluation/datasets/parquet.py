@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 SUFFIXES = ('.parquet', '.arrow')
+_LAST_BYTES = 1 << 16
 _SHARD = re.compile(r'(?P<stem>.*)-(?P<number>\d{5})-of-(?P<all>\d{5})$')
 
 
@@ -21,10 +22,11 @@ class Table:
     """Rows of several files, one after another; the row group read last stays in memory.
 
     :param files: in their order, all with the same columns.
+    :param name: of the data set.
     :raises DataSetError: if a file cannot be read or has other columns, or pyarrow is missing.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], name: str) -> None:
         self._files = [_open(path) for path in files]
         self.columns: Sequence[str] = self._files[0].columns
         for file in self._files:
@@ -38,7 +40,7 @@ class Table:
             self._starts.append(self._starts[-1] + file.rows[group])
         self._held: tuple[int, Any] | None = None
         parts = [f'{path.name} {path.stat().st_size}' for path in files]
-        self.name = f'{files[0].parent.resolve().name}/{files[0].name} {digest(*parts)}'
+        self.name = f'{name} {digest(*parts, *map(_end, files))}'
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -96,6 +98,13 @@ def _open(path: Path) -> _Parquet | _Arrow:
             f'{path.name}: needs {error.name}: pip install vr_ros[eval], or pyarrow') from error
     except (OSError, ValueError) as error:
         raise DataSetError(f'{path}: cannot be read: {error}') from error
+
+
+def _end(path: Path) -> bytes:
+    """Read the end of a file, where Parquet tells of its contents: all of it may take long."""
+    with path.open('rb') as file:
+        file.seek(max(0, path.stat().st_size - _LAST_BYTES))
+        return file.read()
 
 
 def find_tables(folder: Path, split: str = '') -> list[Path]:

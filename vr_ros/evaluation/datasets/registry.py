@@ -80,9 +80,10 @@ def _has(path: Path, *patterns: str) -> bool:
 
 
 def _open_columns(path: Path, split: str) -> DataSet:
-    known = PUBLISHED.get(path.resolve().name)
+    name = path.resolve().name
+    known = PUBLISHED.get(name)
     files = [path] if path.is_file() else find_tables(path, split)
-    return Columns(Table(files), known.columns if known else ())
+    return Columns(Table(files, name), known.columns if known else ())
 
 
 _FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, str], DataSet]]] = {
