@@ -93,6 +93,15 @@ def test_reasonseg_columns():
             assert sample.truth.boxes is None and sample.truth.count is None
 
 
+def test_an_empty_mask_says_that_there_is_no_object():
+    """As in gRefCOCO, whose box then is empty or missing."""
+    row = mini_sets.refcoco_rows()[0]
+    row['mask'] = [[False] * row['img_width']] * row['img_height']
+    for bbox in ([], None, row['bbox']):
+        truth = columns([row | {'bbox': bbox}, row]).load(0).truth
+        assert truth.is_absent and truth.count == 0 and truth.has_pixels
+
+
 def test_count_columns():
     questions = mini_sets.count_questions()
     samples = load_all(columns(mini_sets.count_rows()))
