@@ -229,6 +229,8 @@ class TestTables:
     ({'bbox': [900, 0, 910, 9]}, 'outside'),
     ({'bbox': [1, 2, 3]}, 'four numbers'),
     ({'count': 2.5}, 'no number of objects'),
+    ({'count': float('inf')}, 'no number of objects'),
+    ({'count': '3'}, 'no number of objects'),
     ({'answers': [3]}, 'no texts'),
 ])
 def test_a_bad_row_is_named_and_the_others_load(change, words):
@@ -246,6 +248,8 @@ def good_line(root):
 @pytest.mark.parametrize(('change', 'words'), [
     ({'image': 'images/none.png'}, 'no image none.png'),
     ({'image': 'val.jsonl'}, 'broken image'),
+    ({'image': 'a\0b'}, 'no image'),
+    ({'image': '\ud800'}, 'no image'),
     ({'instruction': 3}, 'instruction is a str'),
     ({'box': [1, 2, 3, 4]}, "unknown field 'box', is it 'boxes'"),
     ({'boxes': [[1, 2, 3]]}, 'four numbers'),
@@ -253,6 +257,8 @@ def good_line(root):
     ({'masks': [[1, 2, 3, 4]]}, 'polygon of 2 corners'),
     ({'absent': True}, 'yet there is something'),
     ({'task': 'find'}, "task 'find' is none of"),
+    ({'task': []}, 'task'),
+    ({'masks': [[0, 0, 1e10, 0, 0, 1]]}, 'far outside'),
     ({'count': -1}, 'below 0'),
     ({'count': True}, 'count is a int'),
     ({'answers': 'red'}, 'answers is a list'),

@@ -98,6 +98,9 @@ def ask(perceiver: Asks, data_set: DataSet, place: int) -> Record:
         sample = data_set.load(place)
     except SampleError as error:
         return Record(sample_id, skipped=str(error))
+    except Exception as error:
+        _log.exception('sample %s cannot be read', sample_id)
+        return Record(sample_id, skipped=f'{type(error).__name__}: {error}')
     started = time.perf_counter()
     try:
         perception = perceiver.perceive(sample.image, sample.instruction, sample.task)

@@ -3,6 +3,7 @@ for."""
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,7 +70,7 @@ class Coco:
         image, category, annotations = self._groups[place]
         name = str(image['file_name'])
         found = (folder / name for folder in self._folders)
-        pixels = read_image(next((path for path in found if path.exists()), Path(name)))
+        pixels = read_image(next((path for path in found if os.path.exists(path)), Path(name)))
         try:
             return Sample(
                 pixels, category, _truth(pixels, image, category, annotations), Task.DETECTION)

@@ -104,10 +104,10 @@ def _truth(row: Mapping[str, Any], known: set[str], image: str, size: Size) -> T
     """One box with a mask is one object; a mask with none or many is all pixels asked for."""
     answers = _answers(row, known)
     if 'count' in known:
-        count = int(row['count'])
-        if count != row['count'] or count < 0:
-            raise SampleError(f'count {row["count"]} is no number of objects')
-        return Truth(image, size, count=count, answers=answers)
+        count = row['count']
+        if not isinstance(count, int | float) or count < 0 or count % 1 != 0:
+            raise SampleError(f'count {count} is no number of objects')
+        return Truth(image, size, count=int(count), answers=answers)
     category = ''
     boxes = check_boxes(row['bbox'], size) if 'bbox' in known else None
     if 'mask' not in known:

@@ -110,7 +110,7 @@ def _check_fields(line: dict[str, Any]) -> None:
             raise SampleError(f'unknown field {name!r}' + (f', is it {near[0]!r}?' if near else ''))
     if not any(name in line for name in TRUE):
         raise SampleError(f'says nothing true: one of {", ".join(TRUE)}')
-    if line.get('task', 'auto') not in TASKS:
+    if line.get('task', 'auto') not in list(TASKS):
         raise SampleError(f'task {line["task"]!r} is none of {", ".join(TASKS)}')
     types = {'instruction': str, 'category': str, 'absent': bool, 'count': int, 'answers': list}
     for name, type_ in types.items():

@@ -19,6 +19,8 @@ from vr_ros.evaluation.datasets.sample import SampleError, check_sizes
 
 # Points per pixel on the way along a polygon's edges.
 _FINENESS = 5
+# No image is so large; the way to such a corner would not fit into memory.
+_FARTHEST_PX = 1e5
 
 
 def read_region(content: Any, size: Size, folder: Path | None = None) -> Mask:
@@ -66,11 +68,13 @@ def polygon_to_rle(corners: Sequence[float], size: Size) -> Mask:
 
     :param corners: x, y, x, y … in pixels, at least three of them.
     :param size: of the image.
-    :raises ValueError: if there are fewer corners, or one is not finite.
+    :raises ValueError: if there are fewer corners, or one is not finite or far outside.
     """
     points = np.array(corners, float).reshape(-1, 2)
-    if len(points) < 3 or not np.isfinite(points).all():
+    if len(points) < 3:
         raise ValueError(f'a polygon of {len(points)} corners')
+    if not (np.abs(points) < _FARTHEST_PX).all():
+        raise ValueError('a corner is not finite, or far outside')
     fine = (_FINENESS * points + 0.5).astype(np.int64)
     walk = np.concatenate([_walk(a, b) for a, b in pairwise([*fine, fine[0]])])
     before, after = walk[:-1], walk[1:]

@@ -81,8 +81,9 @@ def read_image(path: Path) -> np.ndarray:
     """
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise SampleError(f'no image {path.name}: {error.strerror}') from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SampleError(f'no image {path.name[:80]}: {reason}') from error
     return decode_image(data)
 
 
