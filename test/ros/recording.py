@@ -1,8 +1,10 @@
 """The recorder and the replay as programs, for tests."""
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,3 +22,9 @@ def program(name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.communicate()
+
+
+def lost_on_the_way(output: str) -> Counter[str]:
+    """Read from the recorder's closing line what the middleware lost, by topic."""
+    return Counter({topic: int(count) for topic, count in re.findall(
+        r'(/\S+): (\d+) lost on the way', output)})
