@@ -14,16 +14,16 @@ from _tracking_runs import Outcome, Reasoner, TrueBoxes, fast_and_slow, still
 from _tracking_stream import differing_masks, rate_while_reasoning, stream
 from rich.console import Console
 
-from vr_ros.core.types import Mask, PerceptionError
+from vr_ros.core.types import PerceptionError
 from vr_ros.evaluation.claims import Claim, print_claims, write_claims
 from vr_ros.evaluation.tracking import TrackScore, score_tracks
 from vr_ros.models.video_memory import VideoMemory
 from vr_ros.pipeline.perceiver import Perceiver
 from vr_ros.sim.motion import MovingScene
-from vr_ros.sim.renderer import Frame
 
 FIRST_SEED = 1_000_000
 RATE_HZ = 15.0
+COMPARED_OBJECTS = (1, 2)
 
 
 def options_from(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -33,18 +33,19 @@ def options_from(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--json', metavar='FILE', help='write the claims there')
     parser.add_argument('--model', default='sim_tiny', help='model card')
     parser.add_argument('--seed', type=int, default=FIRST_SEED, help='of the first scene')
-    parser.add_argument('--scenes', type=int, default=8)
+    parser.add_argument('--scenes', type=int, default=8, help='0: only the long run')
     parser.add_argument('--frames', type=int, default=48, help='per scene, at 15 Hz')
     parser.add_argument('--period', type=int, default=15, help='frames between two answers')
     parser.add_argument('--latency', type=int, default=8, help='frames that an answer takes')
-    parser.add_argument('--stream', type=int, default=20_000, help='frames of the long run')
+    parser.add_argument('--stream', type=int, default=20_000, help='frames of the long run; 0: none')
     parser.add_argument('--stream-objects', type=int, default=2, help='at most, in the long run')
     parser.add_argument('--compared', type=int, default=200,
                         help="frames compared with transformers' own session")
     options = parser.parse_args(arguments)
-    if min(options.scenes, options.frames, options.period, options.stream,
-           options.stream_objects) < 1:
-        parser.error('--scenes, --frames, --period, --stream and --stream-objects are at least 1')
+    if min(options.frames, options.period, options.stream_objects) < 1:
+        parser.error('--frames, --period and --stream-objects are at least 1')
+    if min(options.scenes, options.stream) < 0 or options.scenes + options.stream == 0:
+        parser.error('--scenes and --stream are at least 0, and one of them is more')
     return options
 
 
@@ -92,7 +93,8 @@ def endless(options: argparse.Namespace, perceiver: Perceiver, memory: VideoMemo
     segmenter = perceiver.segmenter
     assert segmenter is not None, 'what has a memory has a segmenter'
     frames = list(MovingScene(options.seed, 24, RATE_HZ))
-    masks = _seeds(frames[0], options.stream_objects)
+    seeds = [target.mask for target in frames[0].truth.targets]
+    masks = seeds[:options.stream_objects]
     run = stream(memory, segmenter, frames, masks, options.stream)
     sizes = run.bytes_after
     claims = [
@@ -105,9 +107,9 @@ def endless(options: argparse.Namespace, perceiver: Perceiver, memory: VideoMemo
         Claim(f'stream: time per step, {len(masks)} objects', run.step_ms[1], 'ms',
               better='lower'),
     ]
-    for count in (1, len(masks)):
+    for count in COMPARED_OBJECTS:
         differing, pixels, compared = differing_masks(
-            memory, segmenter, frames, masks[:count], options.compared)
+            memory, segmenter, frames, seeds[:count], options.compared)
         claims += [
             Claim(f'masks that differ from those of the session that keeps everything, {count} '
                   f'object(s), of {compared}', differing, 'masks', 0, 'lower'),
@@ -120,10 +122,6 @@ def endless(options: argparse.Namespace, perceiver: Perceiver, memory: VideoMemo
                      for name, rate in zip(names, rates, strict=True)]
 
 
-def _seeds(frame: Frame, most: int) -> list[Mask]:
-    return [target.mask for target in frame.truth.targets][:most]
-
-
 def main() -> int:
     """Measure, print, write; return the exit status."""
     options, started = options_from(), time.perf_counter()
@@ -134,10 +132,10 @@ def main() -> int:
     except PerceptionError as error:
         print(f'bench tracking: {error}', file=sys.stderr)
         return 2
-    claims, details = quality(options, perceiver, memory)
-    claims += endless(options, perceiver, memory)
-    print_claims(claims, f'{options.scenes} moving scenes of {options.frames} frames',
-                 Console(width=120))
+    claims, details = quality(options, perceiver, memory) if options.scenes else ([], {})
+    claims += endless(options, perceiver, memory) if options.stream else []
+    print_claims(claims, f'{options.scenes} moving scenes of {options.frames} frames, and a '
+                 f'stream of {options.stream}', Console(width=120))
     if options.json:
         write_claims(options.json, claims, seed=options.seed,
                      seconds=time.perf_counter() - started,
