@@ -37,7 +37,7 @@ def options_from(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--frames', type=int, default=48, help='per scene, at 15 Hz')
     parser.add_argument('--period', type=int, default=15, help='frames between two answers')
     parser.add_argument('--latency', type=int, default=8, help='frames that an answer takes')
-    parser.add_argument('--stream', type=int, default=20_000, help='frames of the long run; 0: none')
+    parser.add_argument('--stream', type=int, default=20_000, help='frames of the long run, or 0')
     parser.add_argument('--stream-objects', type=int, default=2, help='at most, in the long run')
     parser.add_argument('--compared', type=int, default=200,
                         help="frames compared with transformers' own session")
