@@ -139,7 +139,8 @@ def main() -> int:
     if options.json:
         write_claims(options.json, claims, seed=options.seed,
                      seconds=time.perf_counter() - started,
-                     details={'ways': details, 'options': vars(options)})
+                     details={'ways': details, 'options': {
+                         name: value for name, value in vars(options).items() if name != 'json'}})
     return 0
 
 
