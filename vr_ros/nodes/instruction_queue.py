@@ -9,7 +9,7 @@ from typing import Any
 
 from vr_ros.core.types import Instruction, Mode, PerceptionError, Status
 
-REMEMBERED_IDS = 10_000
+REMEMBERED_IDS = 1_000
 MAX_ID_CHARS = 256
 
 

@@ -15,6 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from vr_ros.nodes.parameter_spec import ParameterError
 from vr_ros.nodes.safely import report_failure
+from vr_ros.pipeline.heap import keep_one_heap
 
 EXIT_OK = 0
 EXIT_USAGE = 2
@@ -33,6 +34,7 @@ def run_node(make_node: Callable[[], Node], stop: Callable[[Node], None],
     :param stop: called once before the end, while everything can still be published.
     :return: the exit status of the program.
     """
+    keep_one_heap()
     try:
         # Handlers of our own: rclpy's would end the context before the node has said its last word.
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)

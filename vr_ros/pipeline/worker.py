@@ -25,6 +25,7 @@ from vr_ros.core.events import Event, MasksEvent, ObjectsEvent, TextEvent
 from vr_ros.core.types import Perception, PerceptionError, Status
 from vr_ros.pipeline import protocol
 from vr_ros.pipeline.backend import DEFAULT_BACKEND, make_backend
+from vr_ros.pipeline.heap import keep_one_heap
 from vr_ros.pipeline.protocol import ProtocolError
 from vr_ros.pipeline.wire import Channel
 from vr_ros.pipeline.worker_errors import (
@@ -267,6 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO,
                         format='%(asctime)s worker[%(process)d] %(levelname)s %(message)s')
+    keep_one_heap()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,11 +1,11 @@
 """The worker's memory: how much it uses, and giving back what it does not need."""
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import sys
 
+from vr_ros.pipeline.heap import trim_heap
 from vr_ros.pipeline.protocol import Heartbeat
 
 
@@ -60,8 +60,7 @@ def give_back() -> bool:
     Every answer leaves some cycles that hold tensors, and its tensors have lengths of their own:
     what the allocator keeps of them does not fit the next ones, and grows for days.
 
-    :return: whether there was any; False as well where the C library has no such call.
+    :return: whether there was any.
     """
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
-    return trim is not None and bool(trim(0))
+    return trim_heap()

@@ -62,8 +62,6 @@ def worker_environment(python: str, extra: Mapping[str, str]) -> dict[str, str]:
     environment['PYTHONPATH'] = os.pathsep.join(search_path)
     environment['PYTHONSAFEPATH'] = '1'
     environment['PYTHONUNBUFFERED'] = '1'
-    # A heap per thread keeps what answers freed in pieces: tens of megabytes, slowly growing.
-    environment.setdefault('MALLOC_ARENA_MAX', '1')
     environment.update(extra)
     return environment
 
