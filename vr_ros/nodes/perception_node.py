@@ -53,6 +53,7 @@ class PerceptionNode(LifecycleNode):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__('perception', **arguments)
+        self._is_whole = False
         self._cameras: dict[str, Camera] = {}
         self._is_active = False
         self._is_shut_down = False
@@ -79,12 +80,14 @@ class PerceptionNode(LifecycleNode):
         self._camera_judge = CameraJudge()
         self._diagnostics = DiagnosticsThread(
             self, self._table.values.diagnostics_period, self._look, lambda: self._bridge.health)
+        self._is_whole = True
 
     def destroy_node(self) -> None:
         """End the thread of the diagnostics, then the node."""
-        self._diagnostics.end()
-        self._transforms.close()
-        self._jump_handle.unregister()  # the clock holds it, and it holds the node
+        if self._is_whole:  # Kilted also destroys one whose parameters were refused
+            self._diagnostics.end()
+            self._transforms.close()
+            self._jump_handle.unregister()  # the clock holds it, and it holds the node
         super().destroy_node()
 
     def _watch_clock(self) -> None:
