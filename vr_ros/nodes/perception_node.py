@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from rclpy.clock import JumpThreshold, TimeJump
@@ -53,7 +54,8 @@ class PerceptionNode(LifecycleNode):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__('perception', **arguments)
-        self._is_whole = False
+        # Kilted also destroys a node whose parameters were refused: what it has got by then ends.
+        self._endings = ExitStack()
         self._cameras: dict[str, Camera] = {}
         self._is_active = False
         self._is_shut_down = False
@@ -61,6 +63,7 @@ class PerceptionNode(LifecycleNode):
         self._table = ParameterServer(
             self, PerceptionParameters, lambda: not self._cameras, self._changed.trigger)
         self._transforms = Transforms(self)
+        self._endings.callback(self._transforms.close)
         self._views = Views(self, TargetFrame(
             self, self._transforms.at, lambda: self._table.values.target_frame).place)
         self._outputs = ResultPublishers(self, lambda: self._table.values)
@@ -80,14 +83,11 @@ class PerceptionNode(LifecycleNode):
         self._camera_judge = CameraJudge()
         self._diagnostics = DiagnosticsThread(
             self, self._table.values.diagnostics_period, self._look, lambda: self._bridge.health)
-        self._is_whole = True
+        self._endings.callback(self._diagnostics.end)
 
     def destroy_node(self) -> None:
         """End the thread of the diagnostics, then the node."""
-        if self._is_whole:  # Kilted also destroys one whose parameters were refused
-            self._diagnostics.end()
-            self._transforms.close()
-            self._jump_handle.unregister()  # the clock holds it, and it holds the node
+        self._endings.close()
         super().destroy_node()
 
     def _watch_clock(self) -> None:
@@ -95,9 +95,10 @@ class PerceptionNode(LifecycleNode):
 
         Nothing else needs it: what has to last does so by the steady clock.
         """
-        self._jump_handle = self.get_clock().create_jump_callback(
+        jumps = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=Duration(seconds=1), min_backward=Duration(nanoseconds=-1)),
             post_callback=safely(self, self._on_jump))
+        self._endings.callback(jumps.unregister)  # the clock holds it, and it holds the node
 
     def _on_jump(self, jump: TimeJump) -> None:
         self.get_logger().info(f'The clock jumped by {jump.delta.nanoseconds / 1e9:+.1f} s')
