@@ -15,7 +15,9 @@ import mini_sets
 import pytest
 from oracle import Oracle
 
-from vr_ros.evaluation import cli, dataset_cli
+from vr_ros.evaluation import cli, summary
+from vr_ros.evaluation.commands import dataset
+from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.records import read_records
 from vr_ros.evaluation.runner import Job
@@ -40,16 +42,20 @@ def root(tmp_path_factory) -> Path:
 
 
 def parse(*arguments: object) -> argparse.Namespace:
-    return cli._parser().parse_args([str(a) for a in arguments])
+    return cli.parser().parse_args([str(a) for a in arguments])
+
+
+def few_draws(*arguments: object, **unused: object):
+    return figures(*arguments, rounds=20)
 
 
 def evaluate(path: Path, tmp_path: Path, *arguments: object, **oracle: object):
     """:return: exit code and JSON of a run whose answers are true, but where told to fail."""
     options = parse('dataset', path, '--json', tmp_path / 'out.json', *arguments)
-    job = Job(Oracle(str(path), **oracle), str(path), options.split)
+    job = Job(Oracle(str(path), **oracle), partial(open_data_set, str(path), options.split))
     with pytest.MonkeyPatch.context() as patch:   # few draws: intervals are tested elsewhere
-        patch.setattr(dataset_cli, 'figures', partial(figures, rounds=20))
-        code = dataset_cli.evaluate_dataset(options, job)
+        patch.setattr(summary, 'figures', few_draws)
+        code = dataset.run(options, job)
     return code, json.loads((tmp_path / 'out.json').read_text())
 
 
@@ -93,14 +99,17 @@ def test_two_processes_find_what_one_finds(root, tmp_path):
 RUN = """
 if __name__ == '__main__':
     import argparse, sys
+    from functools import partial
     from oracle import Oracle
-    from vr_ros.evaluation import dataset_cli
+    from vr_ros.evaluation.commands import dataset
+    from vr_ros.evaluation.datasets.registry import open_data_set
     from vr_ros.evaluation.runner import Job
     path, records, pids, processes = sys.argv[1:]
     parser = argparse.ArgumentParser()
-    dataset_cli.add_commands(parser.add_subparsers())
+    dataset.add_command(parser.add_subparsers())
     options = parser.parse_args(['dataset', path, '--records', records, '--processes', processes])
-    dataset_cli.evaluate_dataset(options, Job(Oracle(path, seconds=0.2, pids=pids), path))
+    oracle = Oracle(path, seconds=0.2, pids=pids)
+    dataset.run(options, Job(oracle, partial(open_data_set, path)))
 """
 
 
@@ -169,9 +178,9 @@ def test_failures_are_wrong_answers(root, tmp_path, how, status):
 def test_a_process_that_dies_ends_the_run_and_the_rest_stays(root, tmp_path, capsys, monkeypatch):
     text = mini_sets.folder_questions()[-1].instruction.text
     dying = Oracle(str(root / 'folder'), fails=(text, 'die'))
-    monkeypatch.setattr(dataset_cli, 'LoadPerceiver', lambda *unused: dying)
-    options = parse('dataset', root / 'folder', '--records', tmp_path, '--processes', 2)
-    assert dataset_cli.main(options) == 1
+    monkeypatch.setattr(dataset, 'LoadPerceiver', lambda *unused: dying)
+    arguments = ['dataset', root / 'folder', '--records', tmp_path, '--processes', 2]
+    assert cli.main([str(argument) for argument in arguments]) == 1
     assert 'a process of the evaluation died' in capsys.readouterr().err
     assert ids_in(tmp_path / 'folder-sim_tiny.jsonl')
     assert evaluate(root / 'folder', tmp_path, '--records', tmp_path)[0] == 0

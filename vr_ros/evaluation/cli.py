@@ -1,138 +1,46 @@
 """``./run evaluate WHAT`` and ``ros2 run vr_ros evaluate WHAT``."""
-
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import sys
-import time
-from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.table import Table
-
-from vr_ros.core.types import PerceptionError, Status
-from vr_ros.evaluation import dataset_cli
-from vr_ros.evaluation.claims import Claim, write_claims
-from vr_ros.evaluation.metrics.figures import Figure, figures
-from vr_ros.evaluation.sim import Examination, Record, examine
-from vr_ros.evaluation.sim_scores import score_measures
-
-# What the embedded model aims at, see docs/evaluation.md.
-TARGETS = {
-    'hit rate': 0.80,
-    'gIoU': 0.70,
-    'exact count': 0.80,
-    'absence recognised': 0.90,
-    'VQA exact': 0.85,
-}
+from vr_ros.core.types import PerceptionError
+from vr_ros.evaluation.commands import compare, dataset, sim
+from vr_ros.evaluation.commands.options import check_options
+from vr_ros.evaluation.datasets.sample import DataSetError
+from vr_ros.evaluation.records import RecordsError
+from vr_ros.evaluation.runner import RunError
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='evaluate', description='Score a model against known answers.'
-    )
-    what = parser.add_subparsers(dest='what', required=True)
-    sim = what.add_parser('sim', help='held-out scenes and wordings of the simulator')
-    defaults = Examination()
-    sim.add_argument('--model', default=defaults.model, help='model card (default: %(default)s)')
-    sim.add_argument('--device', default=defaults.device,
-                     help='auto, cpu or cuda (default: %(default)s)')
-    sim.add_argument('--scenes', type=int, default=defaults.scenes,
-                     help='how many (default: %(default)s)')
-    sim.add_argument(
-        '--per-scene', type=int, default=defaults.per_scene,
-        help='instructions per scene (default: %(default)s)'
-    )
-    sim.add_argument('--first-seed', type=int, default=defaults.first_seed,
-                     help='of the first scene (default: %(default)s)')
-    sim.add_argument('--split', choices=('heldout', 'train'), default=defaults.split,
-                     help='wordings, those of the training or others (default: %(default)s)')
-    sim.add_argument('--processes', type=int, default=2,
-                     help='that answer, each with a model (default: %(default)s)')
-    sim.add_argument(
-        '--records', type=Path, help='write every question and answer there, as JSON lines'
-    )
-    sim.add_argument('--json', type=Path, help='write the claims there')
-    dataset_cli.add_commands(what)
-    return parser
-
-
-def _table(results: list[Figure], records: list[Record], seconds: float) -> Table:
-    table = Table(title=f'{len(records)} instructions in {seconds:.0f} s')
-    for column in ('figure', 'value', 'aim', 'of'):
-        table.add_column(column, justify='left' if column == 'figure' else 'right')
-    for result in results:
-        aim = TARGETS.get(result.name)
-        value = '-' if result.value is None else f'{result.value:.3f}'
-        table.add_row(result.name, value, '' if aim is None else f'{aim:.2f}', str(result.of))
-    return table
-
-
-def evaluate_sim(options: argparse.Namespace) -> int:
-    """Examine a model on the simulator and print the table."""
-    examination = Examination(
-        options.scenes,
-        options.per_scene,
-        options.first_seed,
-        options.model,
-        options.device,
-        options.split,
-    )
-    started = time.monotonic()
-    records: list[Record] = []
-    console = Console(stderr=True)
-    columns = ('{task.description}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task('instructions', total=options.scenes * options.per_scene)
-        for record in examine(examination, options.processes):
-            records.append(record)
-            progress.advance(bar)
-    seconds = time.monotonic() - started
-    results = figures(score_measures([record.score for record in records]), rounds=0)
-    Console().print(_table(results, records, seconds))
-    if options.records:
-        with options.records.open('w') as lines:
-            lines.writelines(json.dumps(dataclasses.asdict(record)) + '\n' for record in records)
-    if options.json:
-        claims = [
-            Claim(
-                f'sim: {r.name}',
-                r.value,
-                'share',
-                TARGETS.get(r.name),
-                reason='' if r.value is not None else 'no such instruction among them',
-            )
-            for r in results
-        ]
-        write_claims(options.json, claims, seed=options.first_seed, seconds=seconds)
-    failed = sum(record.score.status.is_error for record in records)
-    if failed:
-        console.print(f'{failed} instructions got an error status')
-    broken = [
-        r for r in records if r.score.status.is_error and r.score.status is not Status.PARSE_ERROR
-    ]
-    return 1 if broken else 0
+def parser() -> argparse.ArgumentParser:
+    """Declare all commands; what each runs is ``run`` of its options."""
+    made = argparse.ArgumentParser(
+        prog='evaluate', description='Score a model against known answers.')
+    what = made.add_subparsers(dest='what', required=True)
+    for command in (sim, dataset, compare):
+        command.add_command(what)
+    return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run an evaluation.
 
-    :return: 0 complete, 1 some instructions could not be answered, 2 bad usage.
+    :return: 0 complete, 1 samples were skipped or not answered, 2 bad usage.
     """
-    options = _parser().parse_args(arguments)
-    if options.what != 'sim':
-        return dataset_cli.main(options)
-    if min(options.scenes, options.per_scene, options.processes) < 1:
-        print('evaluate: --scenes, --per-scene and --processes are at least 1', file=sys.stderr)
-        return 2
+    options = parser().parse_args(arguments)
     try:
-        return evaluate_sim(options)
+        check_options(options)
+        return options.run(options)
+    except (DataSetError, RecordsError, OSError) as error:
+        message, code = str(error), 2
     except PerceptionError as error:
-        print(f'evaluate: {error.message}', file=sys.stderr)
-        return 2
+        message, code = error.message, 2
+    except RunError as error:
+        message, code = str(error), 1
+    except KeyboardInterrupt:
+        message, code = 'stopped; with --records the same command goes on', 1
+    print(f'evaluate: {message}', file=sys.stderr)
+    return code
 
 
 if __name__ == '__main__':

@@ -17,7 +17,6 @@ from typing import Protocol
 import numpy as np
 
 from vr_ros.core.types import Perception, PerceptionError, Status, Task
-from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.datasets.sample import DataSet, SampleError, digest
 from vr_ros.evaluation.records import Record
 from vr_ros.evaluation.samples import Found
@@ -46,12 +45,11 @@ class Job:
     """What each process needs to know.
 
     :param make: loads what answers, in the process; can be pickled.
-    :param dataset: name or path, see open_data_set.
+    :param open: opens the data set there; can be pickled.
     """
 
     make: Callable[[], Asks]
-    dataset: str
-    split: str = ''
+    open: Callable[[], DataSet]
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def ask_all(job: Job, places: Iterable[int], processes: int = 1) -> Iterator[Rec
     :raises DataSetError: if the data set cannot be read.
     """
     if processes == 1:
-        data_set, perceiver = open_data_set(job.dataset, job.split), _load(job)
+        data_set, perceiver = job.open(), _load(job)
         yield from (ask(perceiver, data_set, place) for place in places)
         return
     rest, waiting = iter(places), set[Future[Record]]()
@@ -170,7 +168,7 @@ def _ask(place: int) -> Record:
     global _loaded
     assert _job is not None
     if _loaded is None:
-        _loaded = _load(_job), open_data_set(_job.dataset, _job.split)
+        _loaded = _load(_job), _job.open()
     return ask(*_loaded, place)
 
 

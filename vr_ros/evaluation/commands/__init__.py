@@ -1,0 +1,1 @@
+"""What ``evaluate`` can be told to do, one module per word: its options, and what it runs."""

@@ -1,0 +1,45 @@
+"""``evaluate dataset``: a model on a data set."""
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+from pathlib import Path
+
+from vr_ros.evaluation.commands.options import add_model_options, add_run_options, records_path
+from vr_ros.evaluation.datasets.registry import open_data_set
+from vr_ros.evaluation.runner import Job, LoadPerceiver, model_identity
+from vr_ros.evaluation.runs import complete, header_of
+from vr_ros.evaluation.summary import Summary
+
+
+def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``dataset``."""
+    parser = what.add_parser('dataset', help='a data set: a folder, a file, or a known name')
+    parser.add_argument('dataset', help='path; JSON lines, Parquet, Arrow, COCO JSON or YOLO')
+    parser.add_argument('--split', default='', help='part of the data set, where it has several')
+    add_model_options(parser)
+    add_run_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, job: Job | None = None) -> int:
+    """Answer what is not yet answered, and print the figures of all.
+
+    :param job: None: that of the options.
+    :return: 0 complete, 1 samples were skipped or not answered.
+    """
+    started = time.monotonic()
+    threads = 1 if options.processes > 1 else 0
+    job = job or Job(LoadPerceiver(options.model, options.device, threads),
+                     partial(open_data_set, options.dataset, options.split))
+    data_set = job.open()
+    header = header_of(
+        data_set, model_identity(options.model), options.limit, split=options.split)
+    path = records_path(options, Path(options.dataset).resolve().name, options.split)
+    done = complete(job, data_set, header, path, options.processes)
+    summary = Summary.of(done, path, time.monotonic() - started)
+    summary.show()
+    if options.json:
+        summary.write_json(options.json)
+    return 1 if summary.is_incomplete else 0
