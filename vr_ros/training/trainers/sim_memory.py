@@ -6,10 +6,7 @@ decoder does, slowly, while every step also asks it for masks of single images.
 """
 from __future__ import annotations
 
-import json
 import math
-import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,15 +33,13 @@ from vr_ros.training.trainers.sim_memory_model import (
 from vr_ros.training.trainers.sim_memory_optimizers import RatedOptimizers
 from vr_ros.training.trainers.sim_memory_stream import StreamRecipe, Streams
 from vr_ros.training.trainers.sim_segmenter import (
-    CHECKPOINT,
-    CURVE,
     export_segmenter,
-    fast_bfloat16,
     held_out_iou,
     run_model,
 )
 from vr_ros.training.trainers.sim_segmenter_data import Frames, PromptMaker, Recipe
 from vr_ros.training.trainers.sim_segmenter_model import segmentation_loss
+from vr_ros.training.trainers.timed_run import TimedRun
 
 # Cosine between what is followed and what was given, below which it counts as hidden at run time.
 LEAST_LIKENESS = 0.6
@@ -92,23 +87,27 @@ class MemoryRecipe:
     seed: int = 0
 
 
-class MemoryTrainer:
+class MemoryTrainer(TimedRun):
     """One training run: model, optimisers, random numbers and the count of what has been done.
 
     :param segmenter: a trained segmenter of single images.
     :param minutes: length of the run; the learning rate falls to zero towards the end of each part.
     :param hidings: clips in which something hides; None takes the others.
+    :param unseen: single images that are not trained on, for the curve.
     """
+
+    also_saved = ('before',)
 
     def __init__(
         self, segmenter: Sam2Model, clips: ClipBank, frames: Frames, out_dir: Path, minutes: float,
         architecture: MemoryArchitecture | None = None, recipe: MemoryRecipe | None = None,
-        device: str = 'cpu', hidings: ClipBank | None = None,
+        device: str = 'cpu', hidings: ClipBank | None = None, unseen: Frames | None = None,
     ) -> None:
         self.recipe = recipe or MemoryRecipe()
-        self.architecture = architecture or MemoryArchitecture()
-        self.out_dir, self.minutes, self.device = out_dir, minutes, torch.device(device)
-        self.model = build_video_model(segmenter, self.architecture, self.recipe.seed).to(device)
+        architecture = architecture or MemoryArchitecture()
+        super().__init__(out_dir, minutes, architecture, self.recipe, device)
+        self._unseen = unseen
+        self.model = build_video_model(segmenter, architecture, self.recipe.seed).to(device)
         # The memory's attention is over thousands of places, where the fused kernel is faster.
         self.model.config._attn_implementation = 'sdpa'
         self.still = still_view(self.model)
@@ -117,18 +116,12 @@ class MemoryTrainer:
         self.prompts, self.late_prompts = (
             PromptMaker(frames, Recipe(batch=count))
             for count in (self.recipe.still, self.recipe.late_still))
-        self.rng = np.random.default_rng(self.recipe.seed)
         self.follower = ClipFollower(self.model)
         self.streams = Streams(self.follower, hidings or clips, clips, self.recipe.stream)
         ordinary = self.clips.draw(np.random.default_rng(1), 3).pixels.flatten(0, 1)
         fit_to_features(self.model, self.follower.encode(ordinary.to(device))[-1])
         self.optimizer = self._optimizers()
-        self.autocast = self.recipe.autocast
-        if self.autocast is None:
-            self.autocast = fast_bfloat16(self.device)
-        self.step_count, self.spent_minutes = 0, 0.0
-        self._before: dict[str, torch.Tensor] = {}  # the weights when the last part began
-        out_dir.mkdir(parents=True, exist_ok=True)
+        self.before: dict[str, torch.Tensor] = {}  # the weights when the last part began
 
     def _optimizers(self) -> RatedOptimizers:
         self.model.requires_grad_(False)
@@ -173,24 +166,25 @@ class MemoryTrainer:
         most = self.recipe.short + round(span * min(1.0, self.progress / 0.7))
         return int(self.rng.integers(max(self.recipe.short, most - 2), most + 1))
 
-    def step(self) -> dict[str, float]:
+    def learn(self) -> dict[str, float]:
         """Learn from clips, and from single images while the mask decoder learns.
 
         :return: the parts of the loss, and how right the model was.
-        :raises FloatingPointError: when the loss is no longer a number.
         """
-        started = time.perf_counter()
-        self.model.train()
         values = self._stream_step() if self.streaming else self._window_step()
-        if not math.isfinite(values.get('loss', 0.0)):
-            raise FloatingPointError(f'the loss is {values["loss"]} at step {self.step_count}')
+        self.require_finite(values.get('loss', 0.0))
         self.optimizer.step(self.learning_rate(), self.recipe.clip_norm)
-        self.step_count += 1
-        self.spent_minutes += (time.perf_counter() - started) / 60
         return values
 
+    def held_out(self) -> dict[str, float]:
+        """Measure the IoU of masks on single images that are not trained on."""
+        if self._unseen is None:
+            return {}
+        set_video_size(self.model, self.edge)
+        return {'held_out_iou': held_out_iou(self.still, self._unseen, Recipe(), self.device, 4)}
+
     def _stream_step(self) -> dict[str, float]:
-        self._before = self._before or {
+        self.before = self.before or {
             name: value.clone() for name, value in self.model.state_dict().items()}
         for parameter in self._decoder.values():
             parameter.requires_grad_(False)
@@ -228,51 +222,13 @@ class MemoryTrainer:
         loss.backward()
         return {'still_loss': float(loss.detach()), 'still_iou': parts['iou']}
 
-    def save(self) -> None:
-        """Write the checkpoint; it is whole or the one before."""
-        state = {
-            'model': self.model.state_dict(), 'optimizer': self.optimizer.state_dict(),
-            'rng': json.dumps(self.rng.bit_generator.state), 'step_count': self.step_count,
-            'spent_minutes': self.spent_minutes, 'architecture': str(self.architecture),
-            'before': self._before,
-        }
-        temporary = self.out_dir / (CHECKPOINT + '.tmp')
-        torch.save(state, temporary)
-        os.replace(temporary, self.out_dir / CHECKPOINT)
-
-    def resume(self) -> bool:
-        """Continue from the checkpoint.
-
-        :return: whether there was one.
-        :raises ValueError: when it is of another architecture.
-        """
-        path = self.out_dir / CHECKPOINT
-        if not path.is_file():
-            return False
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if state['architecture'] != str(self.architecture):
-            raise ValueError(f'{path} is of {state["architecture"]}: remove it to start anew')
-        self.model.load_state_dict(state['model'])
-        self.optimizer.load_state_dict(state['optimizer'])
-        self.rng.bit_generator.state = json.loads(state['rng'])
-        self.step_count, self.spent_minutes = state['step_count'], state['spent_minutes']
-        self._before = state.get('before', {})
-        return True
-
-    def log(self, values: dict[str, float]) -> None:
-        """Add a line to the curve."""
-        line = {'step': self.step_count, 'minutes': round(self.spent_minutes, 3),
-                'lr': self.learning_rate(), **{k: round(v, 4) for k, v in values.items()}}
-        with (self.out_dir / CURVE).open('a', encoding='utf-8') as file:
-            file.write(json.dumps(line) + '\n')
-
     def export(self, directory: Path) -> None:
         """Write the weights as the segmenter loads them."""
         set_video_size(self.model, self.edge)
         self.model.config.least_likeness = LEAST_LIKENESS
         trained = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict({
-            name: torch.lerp(self._before.get(name, value), value, self.recipe.stream_part)
+            name: torch.lerp(self.before.get(name, value), value, self.recipe.stream_part)
             if value.is_floating_point() else value for name, value in trained.items()})
         export_segmenter(self.model, directory)
         self.model.load_state_dict(trained)
@@ -293,28 +249,7 @@ def train_memory(
     :return: the directory of the exported weights.
     """
     trainer = MemoryTrainer(segmenter, clips, frames, out_dir, minutes, architecture, recipe,
-                            device, hidings)
-    if not (resume and trainer.resume()):
-        (out_dir / CURVE).unlink(missing_ok=True)
-    saved_at = trainer.spent_minutes
-    window: list[dict[str, float]] = []
-    while trainer.spent_minutes < minutes:
-        window.append(trainer.step())
-        if trainer.step_count % trainer.recipe.log_steps == 0:
-            keys = dict.fromkeys(key for values in window for key in values)
-            trainer.log({k: float(np.mean([v[k] for v in window if k in v])) for k in keys})
-            window.clear()
-        if trainer.spent_minutes - saved_at >= trainer.recipe.checkpoint_minutes:
-            _checkpoint(trainer, held_out)
-            saved_at = trainer.spent_minutes
-    _checkpoint(trainer, held_out)
+                            device, hidings, unseen=held_out)
+    trainer.train(resume)
     trainer.export(out_dir / 'weights')
     return out_dir / 'weights'
-
-
-def _checkpoint(trainer: MemoryTrainer, held_out: Frames | None) -> None:
-    trainer.save()
-    if held_out is not None:
-        set_video_size(trainer.model, trainer.edge)
-        iou = held_out_iou(trainer.still, held_out, Recipe(), trainer.device, 4)
-        trainer.log({'held_out_iou': iou})
