@@ -208,8 +208,12 @@ def test_every_figure_is_in_the_documentation() -> None:
     other = Truth(size=Size(4, 1), boxes=[], masks=(), count=0)
     answer = Found(boxes=[A], masks=objects('T...'), scores=[0.5], latency_ms=1.0,
                    raw_text='word <answer>')
-    truths, found = [truth, other], [answer, NOTHING]
-    for measure in [*panel.strict_measures(truths, found), *panel.published_panel(truths, found)]:
+    ruled = [Truth(answers=('A', 'a'), choices=('a', 'b'), rule=rule) for rule in (
+        'choice accuracy', 'VQA accuracy', 'answer contained')]
+    truths, found = [truth, other, *ruled], [answer, NOTHING, *[Found(answer='a')] * len(ruled)]
+    measures = [*panel.strict_measures(truths, found), *panel.published_panel(truths, found)]
+    assert {'choice accuracy', 'answer score'} < {measure.name for measure in measures}
+    for measure in measures:
         words = measure.name.replace('box ', '').replace('mask ', '')
         kind, _, figure = words.rpartition(' ')
         start, _, threshold = figure.partition('@')

@@ -38,6 +38,7 @@ TRUTHS = [
     Truth(region=MASK, ignore=MASK),
     Truth(count=3, boxes=[[0, 0, 1, 1]], crowd=[True]),
     Truth(answers=('ä\ud800',)),
+    Truth(answers=('B', 'two'), choices=('one', 'two'), rule='choice accuracy'),
 ]
 FOUND = [
     Found(boxes=[[0.1, 0, 3, 2]], masks=(MASK,), scores=[0.25], latency_ms=12.5, answer='a',
@@ -67,6 +68,7 @@ def test_a_truth_comes_back(truth):
     content = truth_to_json(truth)
     assert truth_to_json(truth_from_json(json.loads(json.dumps(content)))) == content
     back = truth_from_json(content)
+    assert (back.choices, back.rule) == (truth.choices, truth.rule)
     assert (back.count, back.is_absent, back.true_region, back.answers) == (
         truth.count, truth.is_absent, truth.true_region, truth.answers)
     assert back.crowd.tolist() == truth.crowd.tolist()

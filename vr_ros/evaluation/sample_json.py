@@ -35,6 +35,7 @@ def truth_to_json(truth: Truth) -> dict[str, Any]:
         'boxes': None if truth.boxes is None else truth.boxes.tolist(),
         'masks': None if truth.masks is None else [mask_to_json(mask) for mask in truth.masks],
         'areas_px': None if truth.areas_px is None else truth.areas_px.tolist(),
+        'choices': list(truth.choices) or None, 'rule': truth.rule or None,
     }
     return {name: value for name, value in content.items() if value is not None}
 
@@ -50,7 +51,7 @@ def truth_from_json(content: dict[str, Any]) -> Truth:
         None if masks is None else tuple(mask_from_json(mask) for mask in masks),
         mask_from_json(content.get('region')), mask_from_json(content.get('ignore')),
         _array(content.get('crowd')), _array(content.get('areas_px')), content.get('count'),
-        tuple(content['answers']),
+        tuple(content['answers']), tuple(content.get('choices', ())), content.get('rule', ''),
     )
 
 

@@ -40,6 +40,8 @@ class Truth:
     :param count: how many objects there are; None: as many as boxes or masks, crowds left out, or
         unknown without them.
     :param answers: texts that are right; empty where no text is asked for.
+    :param choices: texts to choose from, if any; answers are the right letter, then its text.
+    :param rule: by which the data set scores an answer, a key of RULES in metrics/rules.py.
     :raises ValueError: if what belongs together differs in number.
     """
 
@@ -54,6 +56,8 @@ class Truth:
     areas_px: np.ndarray | None = None
     count: int | None = None
     answers: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    rule: str = ''
 
     def __post_init__(self) -> None:
         if self.boxes is not None:

@@ -18,7 +18,8 @@ MAX_RELATIVE_ERROR = 0.05
 def normalise_answer(text: str) -> str:
     """Lower case, without punctuation, articles at the front and surplus space."""
     words = re.sub(r'[^\w\s]', ' ', text.lower()).split()
-    return ' '.join(words[1:] if words[:1] in (['a'], ['an'], ['the']) else words)
+    # An article alone is not at the front of anything, but perhaps the letter of a choice.
+    return ' '.join(words[1:] if words[1:] and words[0] in ('a', 'an', 'the') else words)
 
 
 def exact_match(expected: str, answered: str) -> float:

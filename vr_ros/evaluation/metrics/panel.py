@@ -21,6 +21,7 @@ from vr_ros.evaluation.metrics.detection import match_boxes, match_masks, match_
 from vr_ros.evaluation.metrics.effort import effort_measures
 from vr_ros.evaluation.metrics.measure import Measure
 from vr_ros.evaluation.metrics.ranking import rank
+from vr_ros.evaluation.metrics.rules import rule_measures
 from vr_ros.evaluation.metrics.segmentation import region_measures, region_overlap
 from vr_ros.evaluation.samples import Found, Truth
 
@@ -44,7 +45,7 @@ def strict_measures(truths: Sequence[Truth], found: Sequence[Found]) -> list[Mea
         measures += calibration_measures([confidences(t, f) for t, f in pairs])
     measures += count_measures([count_error(t, f) for t, f in pairs])
     measures += absence_measures([absence(t, f) for t, f in pairs])
-    measures += answer_measures(truths, found)
+    measures += answer_measures(truths, found) + rule_measures(truths, found)
     return _speaking(measures + effort_measures(found))
 
 
