@@ -13,7 +13,8 @@ import numpy as np
 from vr_ros.core.track_book import TrackBook
 from vr_ros.core.types import Detection, Mask, Stamp, TrackState
 from vr_ros.evaluation.tracking import TrackedFrame
-from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter
+from vr_ros.models.segmenter import ImageFeatures
+from vr_ros.models.transformers_sam2 import Sam2Segmenter
 from vr_ros.models.video_memory import VideoMemory
 from vr_ros.pipeline.perceiver import Perceiver
 from vr_ros.pipeline.tracking import CameraTracks

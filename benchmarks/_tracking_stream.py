@@ -15,7 +15,8 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenc
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Mask
 from vr_ros.models.sam2_masks import crop_masks
-from vr_ros.models.segmenter import ImageFeatures, Sam2Segmenter, preprocess, to_results
+from vr_ros.models.segmenter import ImageFeatures, preprocess, to_results
+from vr_ros.models.transformers_sam2 import Sam2Segmenter
 from vr_ros.models.video_memory import VideoMemory
 from vr_ros.pipeline.perceiver import Perceiver
 from vr_ros.sim.renderer import Frame

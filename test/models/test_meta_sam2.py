@@ -31,7 +31,7 @@ from test_segmenter import (
 from vr_ros.core.types import PerceptionError, Status
 from vr_ros.models.card import SegmenterCard, WeightsCard
 from vr_ros.models.meta_sam2 import MetaSam2Segmenter
-from vr_ros.models.segmenter import load_segmenter
+from vr_ros.models.segmenters import load_segmenter
 
 __all__ = ['checkpoint', 'meta_card', 'reference']
 ROOT = Path(__file__).parents[2]

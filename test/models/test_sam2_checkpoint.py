@@ -20,7 +20,7 @@ from test_segmenter import (
 from transformers import Sam2VideoConfig, Sam2VideoModel
 
 from vr_ros.core.types import PerceptionError, Status
-from vr_ros.models.segmenter import Sam2Segmenter
+from vr_ros.models.transformers_sam2 import Sam2Segmenter
 
 __all__ = ['checkpoint']
 

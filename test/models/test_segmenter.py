@@ -18,14 +18,8 @@ from transformers import Sam2Config, Sam2Model
 
 from vr_ros.core.types import Mask, PerceptionError, Size, Status
 from vr_ros.models.card import DtypeCard, SegmenterCard, WeightsCard
-from vr_ros.models.segmenter import (
-    MEAN,
-    STD,
-    ImageFeatures,
-    Segmenter,
-    load_segmenter,
-    preprocess,
-)
+from vr_ros.models.segmenter import MEAN, STD, ImageFeatures, Segmenter, preprocess
+from vr_ros.models.segmenters import load_segmenter
 from vr_ros.models.video_memory import VideoMemory
 
 EDGE = 64

@@ -12,7 +12,8 @@ from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenc
 
 from vr_ros.core.rle import mask_to_rle, rle_to_mask
 from vr_ros.core.types import PerceptionError, Size, Status
-from vr_ros.models.segmenter import Sam2Segmenter, preprocess
+from vr_ros.models.segmenter import preprocess
+from vr_ros.models.transformers_sam2 import Sam2Segmenter
 from vr_ros.models.video_memory import MemorySession, VideoMemory
 
 __all__ = ['checkpoint']

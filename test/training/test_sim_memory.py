@@ -12,7 +12,7 @@ import torch
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
 from vr_ros.core.types import Size
-from vr_ros.models.segmenter import Sam2Segmenter
+from vr_ros.models.transformers_sam2 import Sam2Segmenter
 from vr_ros.sim.hiding import hiding_seeds
 from vr_ros.sim.motion import MovingScene
 from vr_ros.training.trainers.sim_memory import (

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from vr_ros.models.card import DtypeCard, SegmenterCard, WeightsCard
-from vr_ros.models.segmenter import Sam2Segmenter, preprocess
+from vr_ros.models.segmenter import preprocess
+from vr_ros.models.transformers_sam2 import Sam2Segmenter
 from vr_ros.training.trainers.sim_segmenter import (
     SegmenterTrainer,
     export_segmenter,

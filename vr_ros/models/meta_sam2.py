@@ -5,7 +5,6 @@ used: torchvision, which its predictor needs, is not.
 """
 from __future__ import annotations
 
-import hashlib
 import math
 import pickle
 from collections.abc import Iterator, Mapping
@@ -18,12 +17,11 @@ from vr_ros.core.types import PerceptionError, Status
 from vr_ros.models.card import SegmenterCard
 from vr_ros.models.schema import suggestion
 from vr_ros.models.segmenter import Segmenter
-from vr_ros.models.weights import check_loaded
+from vr_ros.models.weights import check_digests, check_loaded
 
 INSTALL = 'SAM2_BUILD_CUDA=0 pip install --no-build-isolation sam2'
 # Pixels per side of the image encoder's coarsest map, which the finer ones are added to.
 COARSEST_PX = 32
-HASH_BLOCK_BYTES = 1 << 22
 
 # Labels of SAM 2's point prompts: those of a box are its corners.
 FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = 1, 2, 3
@@ -72,7 +70,7 @@ class MetaSam2Segmenter(Segmenter):
             raise _unavailable(
                 f'no checkpoint at {checkpoint}: copy the .pt file there, or correct the card'
             )
-        _check_digest(checkpoint, card.weights.sha256)
+        check_digests(card.weights.sha256, [checkpoint])
         dtype = getattr(torch, card.dtype_for(device.type))
         return cls(checkpoint, card.config, card.image_size, device, dtype)
 
@@ -193,20 +191,6 @@ def _load_weights(model: torch.nn.Module, checkpoint: Path, config: str) -> None
 def _first_line(error: BaseException) -> str:
     """torch tells at length how one could load code after all."""
     return str(error).strip().partition('\n')[0]
-
-
-def _check_digest(checkpoint: Path, wanted: Mapping[str, str]) -> None:
-    if not wanted:
-        return
-    digest = hashlib.sha256()
-    with checkpoint.open('rb') as file:
-        while block := file.read(HASH_BLOCK_BYTES):
-            digest.update(block)
-    if digest.hexdigest() != wanted.get(checkpoint.name):
-        raise _unavailable(
-            f'{checkpoint} is not the expected file: SHA-256 {digest.hexdigest()[:12]}…, expected '
-            f'{wanted.get(checkpoint.name, "another name")[:12]}… (given in the card)'
-        )
 
 
 def _unavailable(message: str) -> PerceptionError:

@@ -18,7 +18,8 @@ from vr_ros.core.rle import rle_to_mask
 from vr_ros.core.types import Mask, PerceptionError, Status
 from vr_ros.models.appearance import doubt, looks
 from vr_ros.models.sam2_masks import crop_masks
-from vr_ros.models.segmenter import ImageFeatures, MaskResult, Sam2Segmenter, Segmenter, to_results
+from vr_ros.models.segmenter import ImageFeatures, MaskResult, Segmenter, to_results
+from vr_ros.models.transformers_sam2 import Sam2Segmenter
 
 # Source: SAM 2. Logit of every pixel of an object that is not there.
 ABSENT = -1024.0

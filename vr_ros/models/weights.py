@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -38,8 +38,7 @@ def resolve_weights(weights: WeightsCard, offline: bool | None = None) -> Path:
             raise _unavailable(
                 f'no weights at {directory}: train or copy them there, or correct the card'
             )
-        files = [path for path in check_files(directory) if path.name in weights.sha256]
-        _compare(weights.sha256, {path.name: _sha256(path) for path in files}, directory)
+        check_digests(weights.sha256, check_files(directory))
         return directory
     record = WeightsRecord()
     known = record.find(weights)
@@ -176,6 +175,17 @@ def _download(hub: str, revision: str, offline: bool | None) -> Path:
         ) from error
     except Exception as error:  # the client also lets its HTTP library's own errors through
         raise _unavailable(f'{name} cannot be fetched: {" ".join(str(error).split())}') from error
+
+
+def check_digests(wanted: Mapping[str, str], files: Sequence[Path]) -> None:
+    """Check files of one directory against the digests that a card gives; others are not read.
+
+    :param wanted: SHA-256 in hex by file name.
+    :raises PerceptionError: MODEL_UNAVAILABLE with the file that is another one, or missing.
+    """
+    if wanted:
+        found = {path.name: _sha256(path) for path in files if path.name in wanted}
+        _compare(wanted, found, files[0].parent)
 
 
 def _compare(

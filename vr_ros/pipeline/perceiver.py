@@ -28,7 +28,8 @@ from vr_ros.core.types import (
 from vr_ros.models.card import ModelCard, load_card
 from vr_ros.models.memory import check_card_fits
 from vr_ros.models.qwen_vl import QwenVLReasoner, Reasoning
-from vr_ros.models.segmenter import ImageFeatures, Segmenter, load_segmenter
+from vr_ros.models.segmenter import ImageFeatures, Segmenter
+from vr_ros.models.segmenters import load_segmenter
 from vr_ros.models.video_memory import VideoMemory
 from vr_ros.models.weights import resolve_weights
 from vr_ros.pipeline.masking import MaskJob

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from transformers import Sam2VideoModel
 
-from vr_ros.models.segmenter import drop_video_positions
+from vr_ros.models.transformers_sam2 import drop_video_positions
 from vr_ros.training.trainers.sim_memory_data import ClipBatch
 from vr_ros.training.trainers.sim_segmenter_model import segmentation_loss
 

@@ -22,7 +22,7 @@ import torch
 from vr_ros.core.rle import rle_to_mask
 from vr_ros.core.types import Size
 from vr_ros.models.preprocess import resize_image
-from vr_ros.models.segmenter import Sam2Segmenter
+from vr_ros.models.transformers_sam2 import Sam2Segmenter
 from vr_ros.models.video_memory import VideoMemory
 from vr_ros.sim.hiding import hiding_seeds
 from vr_ros.sim.motion import MovingScene

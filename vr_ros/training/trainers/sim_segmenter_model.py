@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from transformers import Sam2Config, Sam2Model
 
-from vr_ros.models.segmenter import drop_video_positions
+from vr_ros.models.transformers_sam2 import drop_video_positions
 
 ENTROPY_WEIGHT, OTHERS_WEIGHT = 5.0, 0.3
 
