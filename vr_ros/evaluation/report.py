@@ -1,7 +1,6 @@
 """One self-contained page about what was asked, seen and answered."""
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -9,19 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
-from vr_ros.core.palette import colour_hex
-from vr_ros.core.types import Detection, Perception, Size, Status, Task, Timing
+from vr_ros.core.types import Detection, Perception, Status, Task, Timing
+from vr_ros.evaluation.datasets.sample import size_of
 from vr_ros.evaluation.metrics.answers import exact_match
 from vr_ros.evaluation.metrics.detection import count_hits
-from vr_ros.evaluation.overlay import jpeg_uri, mask_layer, png_uri
+from vr_ros.evaluation.overlay import drawn, picture
+from vr_ros.evaluation.pages import write_page
 from vr_ros.evaluation.samples import box_array
-
-# Least height of a picture on the page, and the most that its longer side gets for it, in CSS
-# pixels.
-_MIN_HEIGHT_PX, _MAX_SIDE_PX = 60, 40_000
 
 
 @dataclass(frozen=True)
@@ -108,18 +103,14 @@ def write_report(report: Report, path: Path) -> None:
 
     :raises OSError: when the file cannot be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader('vr_ros.evaluation'), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )
     has_true_boxes = any(
         case.image is not None and case.truth and case.truth.detections for case in report.cases)
-    page = environment.get_template('report.html.j2').render(
-        title=report.title, facts=report.facts, totals=_totals(report),
-        cases=[_case(case) for case in report.cases],
-        layers=('boxes', 'masks', 'points', *(['truth'] if has_true_boxes else ())),
-    )
-    path.write_bytes(page.encode('utf-8', 'replace'))
+    write_page(path, 'report.html.j2', {
+        'title': report.title, 'facts': report.facts, 'totals': _totals(report),
+        'cases': [_case(case) for case in report.cases],
+        'layers': ('boxes', 'masks', 'points', *(['truth'] if has_true_boxes else ())),
+        'hidden': ('truth',),
+    })
 
 
 def _totals(report: Report) -> list[tuple[str, str]]:
@@ -146,15 +137,23 @@ def _case(case: Case) -> dict[str, Any]:
         'verdict': {True: 'right', False: 'wrong', None: ''}[case.is_right],
         'answer': _answer(perception), 'comparison': comparison(case),
         'picture': _picture(case), 'truth': case.truth and _truth(case.truth),
-        'no_picture': 'no image took part' if perception.status.is_error
-        else 'the picture was lost on its way here',
-        'objects': [_object(found, _unit(case)) for found in perception.detections],
+        'no_picture': _no_picture(case),
+        'objects': [drawn(found, None if case.image is None else size_of(case.image))
+                    for found in perception.detections],
         'phases': _phases(perception.timing),
         'timing': [
             ('first token', perception.timing.first_token_ms),
             ('image age', perception.timing.image_age_ms), ('total', perception.timing.total_ms),
         ],
     }
+
+
+def _no_picture(case: Case) -> str:
+    if case.image is not None:
+        return ''
+    if case.perception.status.is_error:
+        return 'no image took part'
+    return 'the picture was lost on its way here'
 
 
 def _answer(perception: Perception) -> str:
@@ -190,14 +189,6 @@ def _phases(timing: Timing) -> list[dict[str, Any]]:
     return [{'name': name, 'ms': ms, 'share': round(100 * ms / whole, 2)} for name, ms in parts]
 
 
-def _unit(case: Case) -> float:
-    """Width of a thin line in pixels of the image, so that all sizes look alike on the page."""
-    if case.image is None:
-        return 1.0
-    short, long = sorted(case.image.shape[:2])
-    return round(min(long / 640, short / 40), 4)
-
-
 def _status_class(status: Status) -> str:
     if status.is_error:
         return 'bad'
@@ -207,33 +198,8 @@ def _status_class(status: Status) -> str:
 def _picture(case: Case) -> dict[str, Any] | None:
     if case.image is None:
         return None
-    height, width = case.image.shape[:2]
-    wide_px = min(_MIN_HEIGHT_PX * width / height, _MAX_SIDE_PX)
-    masks = mask_layer(case.perception.detections, Size(width, height))
-    return {
-        'width': width, 'height': height, 'unit': _unit(case),
-        # Both scroll: a flat one sideways, a tall one upright.
-        'min_width_px': round(wide_px), 'max_width_px': max(1, _MAX_SIDE_PX * width // height),
-        'photo': jpeg_uri(case.image),
-        'masks': png_uri(masks) if masks.any() else '',
-        'truth': [_rectangle(found) for found in case.truth.detections] if case.truth else [],
-    }
-
-
-def _object(found: Detection, unit: float) -> dict[str, Any]:
-    margin = 12 * unit
-    return {
-        **_rectangle(found), 'index': found.index, 'colour': colour_hex(found.index),
-        'tag_x': max(found.box[0], margin), 'tag_y': max(found.box[1], margin),
-        'point': found.point, 'label': found.label,
-        'score': '' if math.isnan(found.score) else f'{found.score:.2f}',
-        'area_px': found.area_px if found.mask else None,
-    }
-
-
-def _rectangle(found: Detection) -> dict[str, float]:
-    x_min, y_min, x_max, y_max = found.box
-    return {'x': x_min, 'y': y_min, 'width': x_max - x_min, 'height': y_max - y_min}
+    true = case.truth.detections if case.truth else ()
+    return picture(size_of(case.image), case.image, case.perception.detections, true)
 
 
 def _truth(truth: Truth) -> dict[str, Any]:
