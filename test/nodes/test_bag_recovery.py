@@ -45,7 +45,7 @@ def test_what_was_flushed_is_recovered(tmp_path: Path, limit: int) -> None:
     done = recover(tmp_path / 'bag', tmp_path / 'new')
     assert sorted(check(tmp_path / 'new')) == sorted(written)
     assert done.counts.total() == len(written)
-    assert list(done.ended_at) == [max(p.name for p in before if p.suffix == '.mcap')]
+    assert list(done.damage.ended_at) == [max(p.name for p in before if p.suffix == '.mcap')]
     assert f'{len(written)} messages of 3 topics' in str(done) and 'was cut off' in str(done)
     assert {path: path.read_bytes() for path in (tmp_path / 'bag').iterdir()} == before
     with Reader(tmp_path / 'new') as reader:
@@ -78,7 +78,7 @@ def test_a_damaged_chunk_is_left_out_and_the_rest_is_not(tmp_path: Path) -> None
     damaged[sizes[1] + 200] ^= 0xFF
     file.write_bytes(damaged)
     done = recover(tmp_path / 'bag', tmp_path / 'new')
-    assert done.damaged_chunks == 1 and 'damaged' in str(done)
+    assert done.damage.damaged_chunks == 1 and 'damaged' in str(done)
     assert check(tmp_path / 'new') == written[:120] + written[130:]
 
 
