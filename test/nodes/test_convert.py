@@ -24,13 +24,13 @@ from vr_ros.core.types import (
     Task,
     Timing,
 )
+from vr_ros.evaluation.result_messages import read_result
 from vr_ros.msg import Detection as DetectionMsg
 from vr_ros.msg import DetectionArray, Outcome
 from vr_ros.msg import Instruction as InstructionMsg
 from vr_ros.nodes import convert, updates
 from vr_ros.nodes.cameras import Frame
 from vr_ros.nodes.instruction_queue import Job
-from vr_ros.nodes.results import read_result
 from vr_ros.nodes.updates import Answer, Progress, Stage
 from vr_ros.pipeline.protocol import FrameKind
 

@@ -22,6 +22,7 @@ from sensor_msgs.msg import CompressedImage
 
 from vr_ros.core.types import Instruction
 from vr_ros.evaluation.report import Truth
+from vr_ros.evaluation.result_messages import Result, read_result, read_stamp
 from vr_ros.nodes import qos
 from vr_ros.nodes.convert import (
     AnswerMsg,
@@ -30,7 +31,6 @@ from vr_ros.nodes.convert import (
     Perceive,
     instruction_to_msg,
 )
-from vr_ros.nodes.results import Result, read_result, read_stamp
 
 # An answer may take long; the picture it is about must still be there.
 IMAGES_KEPT_S = 180.0

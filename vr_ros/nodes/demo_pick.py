@@ -21,10 +21,10 @@ from std_msgs.msg import Header, String
 
 from vr_ros.core.types import Instruction, Perception, Position, Stamp
 from vr_ros.evaluation.report import Case, Truth
+from vr_ros.evaluation.result_messages import read_stamp
 from vr_ros.nodes import qos
 from vr_ros.nodes.demo_client import IMAGES_KEPT_S, DemoClient, DemoError, Exchange, decoded
 from vr_ros.nodes.demo_pick_record import Pick, PickSession, metres
-from vr_ros.nodes.results import read_stamp
 from vr_ros.nodes.screen import ReasoningPrinter, printable
 from vr_ros.sim.gripper import grasp_point
 from vr_ros.sim.pick_requests import TEMPLATES, PickRequest, draw_request, label
