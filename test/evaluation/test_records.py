@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vr_ros.core.rle import mask_to_rle
-from vr_ros.core.types import Size, Status
+from vr_ros.core.types import Size, Status, Task
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.metrics.panel import strict_measures
 from vr_ros.evaluation.records import (
@@ -39,6 +39,7 @@ TRUTHS = [
     Truth(count=3, boxes=[[0, 0, 1, 1]], crowd=[True]),
     Truth(answers=('ä\ud800',)),
     Truth(answers=('B', 'two'), choices=('one', 'two'), rule='choice accuracy'),
+    Truth(boxes=[[0, 0, 1, 1]], task=Task.COUNTING, labels=('ä',)),
 ]
 FOUND = [
     Found(boxes=[[0.1, 0, 3, 2]], masks=(MASK,), scores=[0.25], latency_ms=12.5, answer='a',
@@ -68,7 +69,8 @@ def test_a_truth_comes_back(truth):
     content = truth_to_json(truth)
     assert truth_to_json(truth_from_json(json.loads(json.dumps(content)))) == content
     back = truth_from_json(content)
-    assert (back.choices, back.rule) == (truth.choices, truth.rule)
+    assert (back.choices, back.rule, back.task, back.labels) == (
+        truth.choices, truth.rule, truth.task, truth.labels)
     assert (back.count, back.is_absent, back.true_region, back.answers) == (
         truth.count, truth.is_absent, truth.true_region, truth.answers)
     assert back.crowd.tolist() == truth.crowd.tolist()

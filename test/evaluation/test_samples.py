@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vr_ros.core.rle import mask_to_rle
-from vr_ros.core.types import Detection, Perception, Status, Timing, TrackState
+from vr_ros.core.types import Detection, Perception, Size, Status, Task, Timing, TrackState
 from vr_ros.evaluation.samples import Found, Truth, true_areas_px
 
 BOX, OTHER = (0, 0, 4, 3), (5, 5, 6, 6)
@@ -45,6 +45,7 @@ def test_areas_are_given_or_those_of_masks_or_of_boxes() -> None:
     lambda: Truth(boxes=[BOX], crowd=[True, False]),
     lambda: Truth(boxes=[BOX], areas_px=[]),
     lambda: Truth(crowd=[True]),
+    lambda: Truth(boxes=[BOX, OTHER], labels=('cup',)),
     lambda: Found(boxes=[BOX], scores=[0.5, 0.5]),
     lambda: Found(boxes=[BOX], masks=(FULL, FULL)),
     lambda: Found(masks=(FULL,)),
@@ -81,3 +82,22 @@ def test_from_perception() -> None:
     failed = Found.from_perception(Perception(Status.TIMEOUT, detections=detections))
     assert (failed.count, len(failed.boxes), failed.says_absent) == (-1, 0, False)
     assert Found.from_perception(Perception(Status.NO_OBJECT)).says_absent
+
+
+def test_truth_from_perception() -> None:
+    two = (Detection(0, BOX, label='cup', mask=FULL), Detection(1, OTHER, mask=EMPTY))
+    size = Size(9, 8)
+    truth = Truth.from_perception(Perception(
+        Status.OK, Task.COUNTING, two, answer='2', image_size=size), 'front 1.5')
+    assert (truth.image, truth.size, truth.task, truth.count) == (
+        'front 1.5', size, Task.COUNTING, 2)
+    assert truth.boxes.tolist() == [list(BOX), list(OTHER)] and truth.masks == (FULL, EMPTY)
+    assert truth.labels == ('cup', '') and truth.answers == ()    # a number is no text
+    absent = Truth.from_perception(Perception(Status.NO_OBJECT, Task.DETECTION))
+    assert absent.is_absent and absent.masks == () and absent.labels == ()
+    half = Truth.from_perception(Perception(Status.OK, detections=(two[0], Detection(1, BOX))))
+    assert half.masks is None and half.count == 2                 # some masks are no masks
+    text = Truth.from_perception(Perception(Status.OK, Task.VQA, two, answer='red'))
+    assert (text.answers, text.boxes, text.is_absent) == (('red',), None, None)
+    unknown = Truth.from_perception(Perception(Status.TIMEOUT, Task.DETECTION))
+    assert unknown.count is None and unknown.is_absent is None

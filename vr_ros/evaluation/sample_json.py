@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vr_ros.core.types import Mask, Size, Status
+from vr_ros.core.types import Mask, Size, Status, Task
 from vr_ros.evaluation.samples import Found, Truth
 
 
@@ -36,6 +36,7 @@ def truth_to_json(truth: Truth) -> dict[str, Any]:
         'masks': None if truth.masks is None else [mask_to_json(mask) for mask in truth.masks],
         'areas_px': None if truth.areas_px is None else truth.areas_px.tolist(),
         'choices': list(truth.choices) or None, 'rule': truth.rule or None,
+        'task': truth.task.name if truth.task else None, 'labels': list(truth.labels) or None,
     }
     return {name: value for name, value in content.items() if value is not None}
 
@@ -52,6 +53,7 @@ def truth_from_json(content: dict[str, Any]) -> Truth:
         mask_from_json(content.get('region')), mask_from_json(content.get('ignore')),
         _array(content.get('crowd')), _array(content.get('areas_px')), content.get('count'),
         tuple(content['answers']), tuple(content.get('choices', ())), content.get('rule', ''),
+        Task[content.get('task', 'AUTO')], tuple(content.get('labels', ())),
     )
 
 

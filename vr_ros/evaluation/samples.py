@@ -15,7 +15,7 @@ import numpy as np
 
 from vr_ros.core.geometry import box_area
 from vr_ros.core.rle import rle_union
-from vr_ros.core.types import Detection, Mask, Perception, Size, Status, TrackState
+from vr_ros.core.types import Detection, Mask, Perception, Size, Status, Task, TrackState
 
 
 def box_array(detections: Sequence[Detection]) -> np.ndarray:
@@ -42,6 +42,8 @@ class Truth:
     :param answers: texts that are right; empty where no text is asked for.
     :param choices: texts to choose from, if any; answers are the right letter, then its text.
     :param rule: by which the data set scores an answer, a key of RULES in metrics/rules.py.
+    :param task: that the instruction really is, whatever it was taken for; AUTO: unknown.
+    :param labels: words for the objects, as many as boxes; empty: none has any.
     :raises ValueError: if what belongs together differs in number.
     """
 
@@ -58,6 +60,8 @@ class Truth:
     answers: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     rule: str = ''
+    task: Task = Task.AUTO
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.boxes is not None:
@@ -68,11 +72,29 @@ class Truth:
         _set(self, 'crowd', np.asarray(crowd, bool).reshape(-1))
         if self.areas_px is not None:
             _set(self, 'areas_px', np.asarray(self.areas_px, float).reshape(-1))
-        lengths = {*known, len(self.crowd), number if self.areas_px is None else len(self.areas_px)}
+        lengths = {*known, len(self.crowd), number if self.areas_px is None else len(self.areas_px),
+                   len(self.labels) or number}
         if len(lengths) > 1:
-            raise ValueError(f'boxes, masks, crowd and areas of {sorted(lengths)} objects')
+            raise ValueError(f'boxes, masks, crowd, areas, labels of {sorted(lengths)} objects')
         if known and self.count is None:
             _set(self, 'count', int(number - self.crowd.sum()))
+
+    @classmethod
+    def from_perception(cls, perception: Perception, image: str = '') -> Truth:
+        """Take a true answer that came as a perception, as the simulated camera publishes it.
+
+        :return: where a text is asked for, that text alone; nothing of an error.
+        """
+        task, size, found = perception.task, perception.image_size, perception.detections
+        if perception.status.is_error:
+            return cls(image, size)
+        if task is Task.VQA:
+            return cls(image, size, answers=(perception.answer,), task=task)
+        masks = tuple(d.mask for d in found if d.mask is not None)
+        labels = tuple(d.label for d in found)
+        return cls(
+            image, size, boxes=box_array(found), masks=masks if len(masks) == len(found) else None,
+            task=task, labels=labels if any(labels) else ())
 
     @property
     def is_absent(self) -> bool | None:
