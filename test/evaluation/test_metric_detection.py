@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from vr_ros.core.matching import best_pairs
 from vr_ros.evaluation.metrics.calibration import (
     Confidences,
     calibration_measures,
@@ -17,7 +18,6 @@ from vr_ros.evaluation.metrics.calibration import (
 from vr_ros.evaluation.metrics.detection import (
     THRESHOLDS,
     Matches,
-    best_pairs,
     count_hits,
     match,
     match_boxes,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from vr_ros.core.geometry import box_iou_matrix
+from vr_ros.core.matching import best_pairs
 from vr_ros.evaluation.metrics.measure import Measure, Sums, quotient, ratio
 from vr_ros.evaluation.metrics.overlap import Overlaps, box_overlaps, mask_overlaps
 from vr_ros.evaluation.samples import Found, Truth
@@ -32,22 +32,6 @@ class Matches:
     hits: np.ndarray
     found: np.ndarray
     hit_iou: float
-
-
-def best_pairs(iou: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pair one-to-one at ``IoU >= threshold``: as many as can be, and of those the best.
-
-    :param iou: (N, M).
-    :return: (K,) rows and (K,) columns.
-    """
-    close = iou >= threshold
-    if not close.any():
-        return np.empty(0, int), np.empty(0, int)
-    # All the overlaps together weigh less than one pair more.
-    gain = close * (1 + iou / (min(iou.shape) + 1))
-    rows, columns = linear_sum_assignment(gain, maximize=True)
-    paired = close[rows, columns]
-    return rows[paired], columns[paired]
 
 
 def count_hits(true_boxes: np.ndarray, found_boxes: np.ndarray, threshold: float = HIT_IOU) -> int:

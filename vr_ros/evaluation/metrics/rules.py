@@ -8,8 +8,8 @@ import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 
-from vr_ros.evaluation.metrics.answers import anls, exact_match, normalise_answer, relaxed_match
-from vr_ros.evaluation.metrics.mathematics import same_value
+from vr_ros.core.mathematics import same_value
+from vr_ros.core.text_match import anls, exact_match, normalise_answer, relaxed_match
 from vr_ros.evaluation.metrics.measure import Measure, mean
 from vr_ros.evaluation.samples import Found, Truth
 
