@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,7 @@ import numpy as np
 
 from vr_ros.core.rle import rle_box
 from vr_ros.core.types import Detection, Perception, PerceptionError, Status, Task, Timing
-from vr_ros.evaluation.datasets.registry import open_data_set
-from vr_ros.evaluation.datasets.sample import SampleError
+from vr_ros.evaluation.datasets.sample import DataSet, SampleError
 from vr_ros.evaluation.samples import Truth
 
 
@@ -20,18 +20,18 @@ from vr_ros.evaluation.samples import Truth
 class Oracle:
     """Make what answers, as LoadPerceiver does.
 
+    :param open: the data set whose truth it knows.
     :param fails: how it answers the question with that text.
     :param seconds: that an answer takes.
     :param pids: folder that gets a file per process.
     """
 
-    path: str
-    split: str = ''
+    open: Callable[[], DataSet]
     fails: tuple[str, str] = ('', '')
     seconds: float = 0.0
     pids: str = ''
 
-    def __call__(self) -> Answers:
+    def __call__(self, number: int = 0) -> Answers:
         if self.pids:
             (Path(self.pids) / str(os.getpid())).touch()
         return Answers(self)
@@ -43,7 +43,7 @@ class Answers:
     def __init__(self, oracle: Oracle) -> None:
         self._oracle = oracle
         self._truths: dict[tuple[bytes, str], Truth] = {}
-        data_set = open_data_set(oracle.path, oracle.split)
+        data_set = oracle.open()
         for place in range(len(data_set.ids)):
             try:
                 sample = data_set.load(place)

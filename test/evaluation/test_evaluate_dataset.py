@@ -16,7 +16,7 @@ import pytest
 from oracle import Oracle
 
 from vr_ros.evaluation import cli, summary
-from vr_ros.evaluation.commands import dataset
+from vr_ros.evaluation.commands import dataset, options
 from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.records import read_records
@@ -52,7 +52,8 @@ def few_draws(*arguments: object, **unused: object):
 def evaluate(path: Path, tmp_path: Path, *arguments: object, **oracle: object):
     """:return: exit code and JSON of a run whose answers are true, but where told to fail."""
     options = parse('dataset', path, '--json', tmp_path / 'out.json', *arguments)
-    job = Job(Oracle(str(path), **oracle), partial(open_data_set, str(path), options.split))
+    open_ = partial(open_data_set, str(path), options.split)
+    job = Job(Oracle(open_, **oracle), open_, options.batch)
     with pytest.MonkeyPatch.context() as patch:   # few draws: intervals are tested elsewhere
         patch.setattr(summary, 'figures', few_draws)
         code = dataset.run(options, job)
@@ -65,7 +66,7 @@ def test_every_format_passes_through_every_figure(tmp_path, name):
         pytest.importorskip('pyarrow')
     mini_sets.SETS[name](tmp_path / name)
     split = 'val' if name == 'yolo' else ''
-    code, content = evaluate(tmp_path / name, tmp_path, '--split', split, split=split)
+    code, content = evaluate(tmp_path / name, tmp_path, '--split', split)
     assert code == 0 and content['skipped'] == []
     assert content['answered'] == content['samples'] > 1
     claims = {claim['name']: claim for claim in content['claims']}
@@ -98,19 +99,34 @@ def test_two_processes_find_what_one_finds(root, tmp_path):
 # Imports nothing that imports torch: that takes longer than all the rest.
 RUN = """
 if __name__ == '__main__':
-    import argparse, sys
+    import resource, sys
     from functools import partial
     from oracle import Oracle
-    from vr_ros.evaluation.commands import dataset
+    from vr_ros.evaluation import cli
+    from vr_ros.evaluation.commands import options
     from vr_ros.evaluation.datasets.registry import open_data_set
-    from vr_ros.evaluation.runner import Job
-    path, records, pids, processes = sys.argv[1:]
-    parser = argparse.ArgumentParser()
-    dataset.add_command(parser.add_subparsers())
-    options = parser.parse_args(['dataset', path, '--records', records, '--processes', processes])
-    oracle = Oracle(path, seconds=0.2, pids=pids)
-    dataset.run(options, Job(oracle, partial(open_data_set, path)))
+    path, pids, seconds, bytes_, *arguments = sys.argv[1:]
+    oracle = Oracle(partial(open_data_set, path), seconds=float(seconds), pids=pids)
+    options.LoadPerceiver = lambda *unused: oracle
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(bytes_), int(bytes_)))
+    raise SystemExit(cli.main(['dataset', path, *arguments]))
 """
+
+
+def start(folder: Path, tmp_path: Path, *arguments: object, seconds: float = 0.2,
+          bytes_: int = -1) -> subprocess.Popen[str]:
+    """Begin an evaluation in a program of its own.
+
+    :param seconds: that an answer takes.
+    :param bytes_: that a file may have: more is refused as on a full disk; -1: any number.
+    """
+    (tmp_path / 'run.py').write_text(RUN)
+    (tmp_path / 'pids').mkdir(exist_ok=True)
+    words = [tmp_path / 'run.py', folder, tmp_path / 'pids', seconds, bytes_, '--records', tmp_path,
+             *arguments]
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True, env=os.environ | {'PYTHONPATH': ':'.join(sys.path)})
 
 
 def is_alive(pid: str) -> bool:
@@ -120,30 +136,53 @@ def is_alive(pid: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize('processes', [1, 2])
-def test_a_killed_run_goes_on_and_counts_nothing_twice(root, tmp_path, processes):
-    (tmp_path / 'run.py').write_text(RUN)
-    (tmp_path / 'pids').mkdir()
+@pytest.mark.parametrize(('how', 'processes'), [
+    (signal.SIGKILL, 1),
+    (signal.SIGKILL, 2),
+    (signal.SIGINT, 1),          # Ctrl-C
+    (signal.SIGINT, 2),
+])
+def test_a_run_that_was_ended_goes_on_and_counts_nothing_twice(root, tmp_path, how, processes):
     records = tmp_path / 'folder-sim_tiny.jsonl'
-    arguments = [root / 'folder', tmp_path, tmp_path / 'pids', str(processes)]
-    run = subprocess.Popen(
-        [sys.executable, tmp_path / 'run.py', *arguments], stderr=subprocess.DEVNULL,
-        env=os.environ | {'PYTHONPATH': ':'.join(sys.path)})
+    run = start(root / 'folder', tmp_path, '--processes', processes)
     while run.poll() is None and not (records.exists() and len(ids_in(records)) >= 3):
         time.sleep(0.01)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+    run.send_signal(how)
+    said = run.communicate()[1]
     before = ids_in(records)
     assert 3 <= len(before) < len(mini_sets.folder_questions())
+    if how == signal.SIGINT:
+        assert run.returncode == 1
+        assert said.splitlines()[-1].startswith('evaluate: stopped; with --records')
+        assert 'Traceback' not in said
     pids = os.listdir(tmp_path / 'pids')
     while any(map(is_alive, pids)):               # the time limit of the test says no
         time.sleep(0.01)
+    require_that_it_goes_on(root, tmp_path, before)
+
+
+def require_that_it_goes_on(root: Path, tmp_path: Path, before: list[str]) -> None:
+    records = tmp_path / 'folder-sim_tiny.jsonl'
     code, content = evaluate(root / 'folder', tmp_path, '--records', tmp_path)
     assert code == 0
     after = ids_in(records)
     assert after[:len(before)] == before
     assert sorted(after) == sorted(f'q{i}' for i in range(len(mini_sets.folder_questions())))
     assert figures_of(content) == figures_of(evaluate(root / 'folder', tmp_path)[1])
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_a_full_disk_ends_the_run_and_the_rest_stays(root, tmp_path, processes):
+    evaluate(root / 'folder', tmp_path, '--records', tmp_path / 'whole')
+    whole = (tmp_path / 'whole' / 'folder-sim_tiny.jsonl').read_bytes().splitlines(keepends=True)
+    room = sum(map(len, whole[:4])) + 20          # a header, some records, and part of another
+    run = start(root / 'folder', tmp_path, '--processes', processes, seconds=0, bytes_=room)
+    said = run.communicate()[1]
+    assert run.returncode == 1 and 'Traceback' not in said
+    assert 'folder-sim_tiny.jsonl: File too large; what is there stays' in said.splitlines()[-1]
+    before = ids_in(tmp_path / 'folder-sim_tiny.jsonl')
+    assert 1 <= len(before) < len(whole) - 1
+    require_that_it_goes_on(root, tmp_path, before)
 
 
 def test_what_cannot_be_used_is_listed_and_comes_in_after_a_repair(tmp_path):
@@ -177,8 +216,8 @@ def test_failures_are_wrong_answers(root, tmp_path, how, status):
 
 def test_a_process_that_dies_ends_the_run_and_the_rest_stays(root, tmp_path, capsys, monkeypatch):
     text = mini_sets.folder_questions()[-1].instruction.text
-    dying = Oracle(str(root / 'folder'), fails=(text, 'die'))
-    monkeypatch.setattr(dataset, 'LoadPerceiver', lambda *unused: dying)
+    dying = Oracle(partial(open_data_set, str(root / 'folder')), fails=(text, 'die'))
+    monkeypatch.setattr(options, 'LoadPerceiver', lambda *unused: dying)
     arguments = ['dataset', root / 'folder', '--records', tmp_path, '--processes', 2]
     assert cli.main([str(argument) for argument in arguments]) == 1
     assert 'a process of the evaluation died' in capsys.readouterr().err

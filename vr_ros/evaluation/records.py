@@ -63,6 +63,7 @@ class Record:
     :param truth: None where skipped; so is found.
     :param message: what the status says in words.
     :param skipped: why the data set's sample could not be used; empty where it was answered.
+    :param kind: of question, where the data set has kinds.
     :raises ValueError: if it is neither answered nor skipped, or both.
     """
 
@@ -73,6 +74,7 @@ class Record:
     task: str = ''
     message: str = ''
     skipped: str = ''
+    kind: str = ''
 
     def __post_init__(self) -> None:
         if bool(self.skipped) == (self.found is not None) or (
@@ -85,6 +87,7 @@ class Record:
             return {'id': self.sample_id, 'skipped': self.skipped}
         return {
             'id': self.sample_id, 'instruction': self.instruction, 'task': self.task,
+            **({'kind': self.kind} if self.kind else {}),
             'message': self.message, 'found': found_to_json(self.found),
             'truth': truth_to_json(self.truth),
         }
@@ -99,7 +102,8 @@ class Record:
             return cls(content['id'], skipped=content['skipped'])
         return cls(
             content['id'], truth_from_json(content['truth']), found_from_json(content['found']),
-            content['instruction'], content['task'], content['message'])
+            content['instruction'], content['task'], content['message'],
+            kind=content.get('kind', ''))
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,8 @@ class RecordsFile:
     def __init__(self, path: Path, header: Header) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open('a+b')
+        # Without a buffer: what a full disk does not take is not tried again while closing.
+        self._file = path.open('a+b', buffering=0)
         try:
             self._lock()
             self._known = self._resume(header)
@@ -176,6 +181,7 @@ class RecordsFile:
         A sample that is skipped again for the same reason is not written again.
 
         :raises ValueError: if a sample is answered twice.
+        :raises OSError: if the disk does not take them; what was there stays.
         """
         lines = []
         for record in records:
@@ -203,7 +209,7 @@ class RecordsFile:
             return {}
         whole = content[:content.rfind(b'\n') + 1]
         before, records = _parse(whole, self.path)
-        changes = _differences(before, header)
+        changes = differences(before, header)
         if changes:
             raise RecordsError(
                 f'{self.path}: records of another run ({changes}); give it the same options,'
@@ -213,10 +219,9 @@ class RecordsFile:
         return known
 
     def _write(self, data: bytes) -> None:
-        if data:
-            self._file.write(data)
-            self._file.flush()
-            os.fsync(self._file.fileno())
+        while data:
+            data = data[self._file.write(data):]
+        os.fsync(self._file.fileno())
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
@@ -257,7 +262,7 @@ def _by_id(records: Iterable[Record], path: Path) -> dict[str, Record]:
     return known
 
 
-def _differences(before: Header, now: Header) -> str:
+def differences(before: Header, now: Header) -> str:
     """Name what differs, an option by its own name; values as JSON gives them back."""
     old, new = before.as_json(), json.loads(_line(now.as_json()))
     old.update(old.pop('options'))

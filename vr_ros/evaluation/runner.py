@@ -1,27 +1,21 @@
-"""Puts the questions of a data set to models, in one process or several, and makes records."""
+"""Puts the samples of a data set to models, in one process or several."""
 from __future__ import annotations
 
 import ctypes
-import logging
 import multiprocessing
 import signal
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-
-from vr_ros.core.types import Perception, PerceptionError, Status, Task
-from vr_ros.evaluation.datasets.sample import DataSet, SampleError, digest
+from vr_ros.core.types import PerceptionError
+from vr_ros.evaluation.asking import Asks, RunError, ask
+from vr_ros.evaluation.datasets.sample import DataSet, digest
 from vr_ros.evaluation.records import Record
-from vr_ros.evaluation.samples import Found
-
-_log = logging.getLogger(__name__)
 
 # Jobs under way per process: enough that none waits for work, few enough to end soon.
 _AHEAD = 2
@@ -29,27 +23,18 @@ _PR_SET_PDEATHSIG = 1
 _LAST_BYTES = 1 << 20
 
 
-class RunError(Exception):
-    """A run that cannot go on, in one line; what is recorded stays."""
-
-
-class Asks(Protocol):
-    """What answers: a Perceiver, or another of its kind."""
-
-    def perceive(self, image: np.ndarray, text: str, task: Task = ...) -> Perception:
-        """Answer one instruction about one image."""
-
-
 @dataclass(frozen=True)
 class Job:
     """What each process needs to know.
 
-    :param make: loads what answers, in the process; can be pickled.
+    :param make: loads what answers, in the process whose number it gets; can be pickled.
     :param open: opens the data set there; can be pickled.
+    :param batch: samples that are asked together.
     """
 
-    make: Callable[[], Asks]
+    make: Callable[[int], Asks]
     open: Callable[[], DataSet]
+    batch: int = 1
 
 
 @dataclass(frozen=True)
@@ -60,14 +45,28 @@ class LoadPerceiver:
     device: str = 'auto'
     threads: int = 0
 
-    def __call__(self) -> Asks:
+    def __call__(self, number: int = 0) -> Asks:
         import torch
 
         from vr_ros.pipeline.perceiver import Perceiver
 
         if self.threads:
             torch.set_num_threads(self.threads)
-        return Perceiver.from_card(self.model, self.device)
+        device = device_for(self.device, number, torch.cuda.device_count())
+        if device.startswith('cuda:'):
+            # Also for what asks for "the" device, such as a library's own allocations.
+            torch.cuda.set_device(device)
+        return Perceiver.from_card(self.model, device)
+
+
+def device_for(device: str, number: int, gpus: int) -> str:
+    """Give each process a GPU of its own, in turn where there are more processes.
+
+    :param device: 'auto' and 'cuda' leave the choice; others stay as they are.
+    :param number: of the process, from 0 on.
+    :param gpus: how many this process can see.
+    """
+    return f'cuda:{number % gpus}' if gpus and device in ('auto', 'cuda') else device
 
 
 def model_identity(model: str) -> str:
@@ -85,53 +84,28 @@ def model_identity(model: str) -> str:
     return f'{card.name} {digest(repr(card), *(_end(file) for file in files if file.exists()))}'
 
 
-def ask(perceiver: Asks, data_set: DataSet, place: int) -> Record:
-    """Put one sample to what answers.
-
-    A sample that cannot be used is skipped; whatever happens while it is answered is an answer, a
-    wrong one, because leaving it out would raise the figures.
-    """
-    sample_id = data_set.ids[place]
-    try:
-        sample = data_set.load(place)
-    except SampleError as error:
-        return Record(sample_id, skipped=str(error))
-    except Exception as error:
-        _log.exception('sample %s cannot be read', sample_id)
-        return Record(sample_id, skipped=f'{type(error).__name__}: {error}')
-    started = time.perf_counter()
-    try:
-        perception = perceiver.perceive(sample.image, sample.instruction, sample.task)
-    except PerceptionError as error:
-        perception = Perception(error.status, status_message=error.message)
-    except Exception as error:
-        _log.exception('sample %s', sample_id)
-        perception = Perception(
-            Status.MODEL_ERROR, status_message=f'{type(error).__name__}: {error}')
-    found = Found.from_perception(perception, (time.perf_counter() - started) * 1e3)
-    return Record(sample_id, sample.truth, found, sample.instruction, sample.task.name,
-                  perception.status_message)
-
-
-def ask_all(job: Job, places: Iterable[int], processes: int = 1) -> Iterator[Record]:
+def ask_all(
+    job: Job, places: Sequence[int], processes: int = 1
+) -> Iterator[Sequence[Record]]:
     """Put samples to as many models as there are processes.
 
     :param places: of the samples in the data set.
-    :return: records in the order in which they are done.
-    :raises RunError: if the model cannot be loaded, or a process died.
+    :return: records of those that were asked together, in the order in which they are done.
+    :raises RunError: if the model cannot be loaded, a process died, or its device is lost.
     :raises DataSetError: if the data set cannot be read.
     """
+    batches = (places[first:first + job.batch] for first in range(0, len(places), job.batch))
     if processes == 1:
-        data_set, perceiver = job.open(), _load(job)
-        yield from (ask(perceiver, data_set, place) for place in places)
+        data_set, perceiver = job.open(), load(job)
+        yield from (ask(perceiver, data_set, batch) for batch in batches)
         return
-    rest, waiting = iter(places), set[Future[Record]]()
-    pool = ProcessPoolExecutor(
-        processes, multiprocessing.get_context('spawn'), _enter, (job,))
+    waiting = set[Future[list[Record]]]()
+    context = multiprocessing.get_context('spawn')
+    pool = ProcessPoolExecutor(processes, context, _enter, (job, context.Value('i', 0)))
     try:
         while True:
-            for place in islice(rest, _AHEAD * processes - len(waiting)):
-                waiting.add(pool.submit(_ask, place))
+            for batch in islice(batches, _AHEAD * processes - len(waiting)):
+                waiting.add(pool.submit(_ask, batch))
             if not waiting:
                 return
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -143,33 +117,42 @@ def ask_all(job: Job, places: Iterable[int], processes: int = 1) -> Iterator[Rec
         pool.shutdown(cancel_futures=True)
 
 
-def _load(job: Job) -> Asks:
+def load(job: Job, number: int = 0) -> Asks:
+    """Load what answers.
+
+    :param number: of the process, from 0 on.
+    :raises RunError: it cannot be loaded.
+    """
     try:
-        return job.make()
+        return job.make(number)
     except PerceptionError as error:
         raise RunError(error.message) from error
 
 
 _job: Job | None = None
+_number = 0
 _loaded: tuple[Asks, DataSet] | None = None
 
 
-def _enter(job: Job) -> None:
+def _enter(job: Job, numbers: Synchronized[int]) -> None:
     """Begin a process: it ends with its parent, even a killed one, and does not keep a model."""
-    global _job
+    global _job, _number
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     # Ctrl-C is for the parent, which ends its processes in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with numbers.get_lock():
+        _number = numbers.value
+        numbers.value += 1
     _job = job
 
 
-def _ask(place: int) -> Record:
-    """Answer one sample; what is needed is loaded here, where an error finds its way back."""
+def _ask(places: Sequence[int]) -> list[Record]:
+    """Answer some samples; what is needed is loaded here, where an error finds its way back."""
     global _loaded
     assert _job is not None
     if _loaded is None:
-        _loaded = _load(_job), _job.open()
-    return ask(*_loaded, place)
+        _loaded = load(_job, _number), _job.open()
+    return ask(*_loaded, places)
 
 
 def _end(path: Path) -> bytes:

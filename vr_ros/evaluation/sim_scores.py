@@ -1,43 +1,45 @@
-"""Scores of answers about the simulator: one per instruction, as records hold them, and figures."""
+"""What the embedded model is measured by on the simulator: strict figures under their own names."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from vr_ros.core.types import Status, Task
-from vr_ros.evaluation.metrics.measure import Measure, mean, ratio
+from vr_ros.core.types import Task
+from vr_ros.evaluation.metrics.absence import absence, absence_measures
+from vr_ros.evaluation.metrics.answers import answer_measures
+from vr_ros.evaluation.metrics.counting import count_error, count_measures
+from vr_ros.evaluation.metrics.detection import match_boxes, match_measures
+from vr_ros.evaluation.metrics.measure import Measure
+from vr_ros.evaluation.metrics.segmentation import region_measures, region_overlap
+from vr_ros.evaluation.records import Record
+from vr_ros.sim.templates import TEMPLATES
+
+_NAMES = {
+    'box recall@0.5': 'hit rate',
+    'box precision@0.5': 'precision',
+    'gIoU': 'gIoU',
+    'exact count': 'exact count',
+    'no-object recall': 'absence recognised',
+    'VQA exact': 'VQA exact',
+}
 
 
-@dataclass(frozen=True)
-class Score:
-    """How one instruction was answered.
+def sim_measures(answered: Sequence[Record]) -> list[Measure]:
+    """Sum up answers about scenes: hit rate, precision, gIoU, exact count of COUNTING
+    instructions, absence recognised, VQA exact.
 
-    :param task: what the instruction really asks for.
-    :param hits: true objects matched one-to-one at IoU >= 0.5.
-    :param union_iou: IoU of the union masks, 1 when both are empty; None without masks or for VQA.
-    :param exact: VQA: the answer is the expected one; otherwise: the number of objects is.
+    :param answered: records whose kind is the template of the instruction.
     """
-
-    task: Task
-    status: Status
-    template: str
-    true_objects: int
-    found_objects: int
-    hits: int
-    union_iou: float | None
-    exact: bool
-
-
-def score_measures(scores: Sequence[Score]) -> list[Measure]:
-    """Sum up scores: hit rate, precision, gIoU, exact count, absence recognised, VQA exact."""
-    located = [s if s.task is not Task.VQA else None for s in scores]
-    hits = [s.hits if s else 0 for s in located]
-    return [
-        ratio('hit rate', hits, [s.true_objects if s else 0 for s in located]),
-        ratio('precision', hits, [s.found_objects if s else 0 for s in located]),
-        mean('gIoU', [s.union_iou if s else None for s in located]),
-        mean('exact count', [s.exact if s.task is Task.COUNTING else None for s in scores]),
-        mean('absence recognised', [
-            s.status is Status.NO_OBJECT if s and not s.true_objects else None for s in located]),
-        mean('VQA exact', [s.exact if s.task is Task.VQA else None for s in scores]),
-    ]
+    pairs = [(r.truth, r.found) for r in answered]
+    truths, found = [t for t, _ in pairs], [f for _, f in pairs]
+    counts = [
+        count_error(r.truth, r.found) if TEMPLATES[r.kind].task is Task.COUNTING else None
+        for r in answered]
+    measures = {measure.name: measure for measure in (
+        *match_measures([match_boxes(t, f) for t, f in pairs], 'box'),
+        *region_measures([region_overlap(t, f) for t, f in pairs]),
+        *count_measures(counts),
+        *absence_measures([absence(t, f) for t, f in pairs]),
+        *answer_measures(truths, found),
+    )}
+    return [replace(measures[name], name=ours) for name, ours in _NAMES.items()]

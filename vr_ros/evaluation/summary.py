@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -57,7 +58,7 @@ class Summary:
 
     def show(self) -> None:
         """Print the table, and what did not go well."""
-        console, run = Console(), self.run
+        run = self.run
         table = Table(title=f'{len(run.answered)} samples of {escape(run.header.dataset)}')
         for column in ('figure', 'value', '95 % interval', 'of'):
             table.add_column(column, justify='left' if column == 'figure' else 'right')
@@ -66,7 +67,12 @@ class Summary:
             interval = '' if figure.low is None else f'{figure.low:.4g} to {figure.high:.4g}'
             value = '-' if figure.value is None else f'{figure.value:.4g}{unit}'
             table.add_row(figure.name, value, interval, str(figure.of))
-        console.print(table)
+        Console().print(table)
+        self.show_troubles()
+
+    def show_troubles(self) -> None:
+        """Print what was skipped, what got an error, and where the records are."""
+        console, run = Console(), self.run
         for record in run.skipped[:LINES_SHOWN]:
             console.print(f'skipped {record.sample_id}: {record.skipped}', markup=False)
         if len(run.skipped) > LINES_SHOWN:
@@ -82,14 +88,19 @@ class Summary:
 
         :raises OSError: if the file cannot be written.
         """
-        header = self.run.header
         claims = [Claim(f.name, f.value, f.unit, better=f.better,
                         reason='' if f.value is not None else 'nothing to count')
                   for f in self.figures]
-        write_claims(path, claims, seed=0, seconds=self.seconds, details={
+        write_claims(path, claims, seed=0, seconds=self.seconds, details=self.details)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the file of claims says beside them."""
+        header = self.run.header
+        return {
             'model': header.model, 'dataset': header.dataset, 'options': dict(header.options),
             'samples': header.samples, 'answered': len(self.run.answered),
             'statuses': dict(self.statuses),
             'records': str(self.records) if self.records else None,
             'skipped': [{'id': r.sample_id, 'reason': r.skipped} for r in self.run.skipped],
-            'figures': [asdict(figure) for figure in self.figures]})
+            'figures': [asdict(figure) for figure in self.figures]}

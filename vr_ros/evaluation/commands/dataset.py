@@ -6,9 +6,15 @@ import time
 from functools import partial
 from pathlib import Path
 
-from vr_ros.evaluation.commands.options import add_model_options, add_run_options, records_path
+from vr_ros.evaluation.commands.options import (
+    add_model_options,
+    add_run_options,
+    asker,
+    job_of,
+    records_path,
+)
 from vr_ros.evaluation.datasets.registry import open_data_set
-from vr_ros.evaluation.runner import Job, LoadPerceiver, model_identity
+from vr_ros.evaluation.runner import Job, model_identity
 from vr_ros.evaluation.runs import complete, header_of
 from vr_ros.evaluation.summary import Summary
 
@@ -30,14 +36,13 @@ def run(options: argparse.Namespace, job: Job | None = None) -> int:
     :return: 0 complete, 1 samples were skipped or not answered.
     """
     started = time.monotonic()
-    threads = 1 if options.processes > 1 else 0
-    job = job or Job(LoadPerceiver(options.model, options.device, threads),
-                     partial(open_data_set, options.dataset, options.split))
+    job = job or job_of(options, partial(open_data_set, options.dataset, options.split))
     data_set = job.open()
     header = header_of(
-        data_set, model_identity(options.model), options.limit, split=options.split)
+        data_set, model_identity(options.model), options.limit, options.shard,
+        split=options.split)
     path = records_path(options, Path(options.dataset).resolve().name, options.split)
-    done = complete(job, data_set, header, path, options.processes)
+    done = complete(job, data_set, header, path, asker(options))
     summary = Summary.of(done, path, time.monotonic() - started)
     summary.show()
     if options.json:

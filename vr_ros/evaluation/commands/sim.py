@@ -2,21 +2,26 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import time
-from pathlib import Path
+from functools import partial
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
-from vr_ros.core.types import Status
 from vr_ros.evaluation.claims import Claim, write_claims
-from vr_ros.evaluation.commands.options import add_model_options
-from vr_ros.evaluation.metrics.figures import Figure, figures
-from vr_ros.evaluation.sim import Examination, Record, examine
-from vr_ros.evaluation.sim_scores import score_measures
+from vr_ros.evaluation.commands.options import (
+    add_model_options,
+    add_run_options,
+    asker,
+    job_of,
+    records_path,
+)
+from vr_ros.evaluation.metrics.figures import figures
+from vr_ros.evaluation.runner import Job, model_identity
+from vr_ros.evaluation.runs import complete, header_of
+from vr_ros.evaluation.summary import Summary
+from vr_ros.sim.instructions import HELDOUT_SEED
+from vr_ros.sim.templates import SPLITS
 
 # What the embedded model aims at, see docs/evaluation.md.
 TARGETS = {
@@ -31,77 +36,64 @@ TARGETS = {
 def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare ``sim``."""
     parser = what.add_parser('sim', help='held-out scenes and wordings of the simulator')
-    defaults = Examination()
-    add_model_options(parser, processes=2)
-    parser.add_argument('--scenes', type=int, default=defaults.scenes,
+    parser.add_argument('--scenes', type=int, default=500,
                         help='how many (default: %(default)s)')
-    parser.add_argument('--per-scene', type=int, default=defaults.per_scene,
+    parser.add_argument('--per-scene', type=int, default=3,
                         help='instructions per scene (default: %(default)s)')
-    parser.add_argument('--first-seed', type=int, default=defaults.first_seed,
+    parser.add_argument('--first-seed', type=int, default=HELDOUT_SEED,
                         help='of the first scene (default: %(default)s)')
-    parser.add_argument('--split', choices=('heldout', 'train'), default=defaults.split,
+    parser.add_argument('--split', choices=SPLITS, default='heldout',
                         help='wordings, those of the training or others (default: %(default)s)')
-    parser.add_argument('--records', type=Path,
-                        help='write every question and answer there, as JSON lines')
-    parser.add_argument('--json', type=Path, help='write the claims there')
+    add_model_options(parser, processes=2)
+    add_run_options(parser)
     parser.set_defaults(run=run)
 
 
-def _table(results: list[Figure], records: list[Record], seconds: float) -> Table:
-    table = Table(title=f'{len(records)} instructions in {seconds:.0f} s')
+def run(options: argparse.Namespace, job: Job | None = None) -> int:
+    """Examine a model on the simulator and print the table.
+
+    :param job: None: that of the options.
+    :return: 0 complete, 1 some instructions could not be answered.
+    """
+    # Not before: they bring the renderer.
+    from vr_ros.evaluation.datasets.sim_scenes import SimScenes, simulator_digest
+    from vr_ros.evaluation.sim_scores import sim_measures
+
+    started = time.monotonic()
+    job = job or job_of(options, partial(
+        SimScenes, options.scenes, options.per_scene, options.first_seed, options.split))
+    data_set = job.open()
+    header = header_of(
+        data_set, model_identity(options.model), options.limit, options.shard,
+        simulator=simulator_digest())
+    path = records_path(
+        options, 'sim', options.split, f'{options.scenes}x{options.per_scene}',
+        str(options.first_seed))
+    done = complete(job, data_set, header, path, asker(options))
+    summary = Summary(
+        done, figures(sim_measures(done.answered), rounds=0), path, time.monotonic() - started)
+    Console().print(_table(summary))
+    summary.show_troubles()
+    if options.json:
+        write_claims(
+            options.json, _claims(summary), seed=options.first_seed, seconds=summary.seconds,
+            details=summary.details)
+    return 1 if summary.is_incomplete else 0
+
+
+def _table(summary: Summary) -> Table:
+    table = Table(title=f'{len(summary.run.answered)} instructions in {summary.seconds:.0f} s')
     for column in ('figure', 'value', 'aim', 'of'):
         table.add_column(column, justify='left' if column == 'figure' else 'right')
-    for result in results:
-        aim = TARGETS.get(result.name)
-        value = '-' if result.value is None else f'{result.value:.3f}'
-        table.add_row(result.name, value, '' if aim is None else f'{aim:.2f}', str(result.of))
+    for figure in summary.figures:
+        aim = TARGETS.get(figure.name)
+        value = '-' if figure.value is None else f'{figure.value:.3f}'
+        table.add_row(figure.name, value, '' if aim is None else f'{aim:.2f}', str(figure.of))
     return table
 
 
-def run(options: argparse.Namespace) -> int:
-    """Examine a model on the simulator and print the table.
-
-    :return: 0 complete, 1 some instructions could not be answered.
-    """
-    examination = Examination(
-        options.scenes,
-        options.per_scene,
-        options.first_seed,
-        options.model,
-        options.device,
-        options.split,
-    )
-    started = time.monotonic()
-    records: list[Record] = []
-    console = Console(stderr=True)
-    columns = ('{task.description}', BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task('instructions', total=options.scenes * options.per_scene)
-        for record in examine(examination, options.processes):
-            records.append(record)
-            progress.advance(bar)
-    seconds = time.monotonic() - started
-    results = figures(score_measures([record.score for record in records]), rounds=0)
-    Console().print(_table(results, records, seconds))
-    if options.records:
-        with options.records.open('w') as lines:
-            lines.writelines(json.dumps(dataclasses.asdict(record)) + '\n' for record in records)
-    if options.json:
-        claims = [
-            Claim(
-                f'sim: {r.name}',
-                r.value,
-                'share',
-                TARGETS.get(r.name),
-                reason='' if r.value is not None else 'no such instruction among them',
-            )
-            for r in results
-        ]
-        write_claims(options.json, claims, seed=options.first_seed, seconds=seconds)
-    failed = sum(record.score.status.is_error for record in records)
-    if failed:
-        console.print(f'{failed} instructions got an error status')
-    broken = [
-        r for r in records if r.score.status.is_error and r.score.status is not Status.PARSE_ERROR
-    ]
-    return 1 if broken else 0
+def _claims(summary: Summary) -> list[Claim]:
+    return [
+        Claim(f'sim: {f.name}', f.value, 'share', TARGETS.get(f.name),
+              reason='' if f.value is not None else 'no such instruction among them')
+        for f in summary.figures]

@@ -33,12 +33,14 @@ class Sample:
 
     :param image: (H, W, 3) uint8 RGB.
     :param task: AUTO where the words are to tell.
+    :param kind: of question, in the data set's own words; empty where it has none.
     """
 
     image: np.ndarray
     instruction: str
     truth: Truth
     task: Task = Task.AUTO
+    kind: str = ''
 
 
 class DataSet(Protocol):

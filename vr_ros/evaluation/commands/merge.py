@@ -1,0 +1,38 @@
+"""``evaluate merge``: the parts of a run, made with ``--shard``, as one."""
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from vr_ros.evaluation.records import RecordsError, RecordsFile
+from vr_ros.evaluation.shards import merge_runs
+from vr_ros.evaluation.summary import Summary
+
+
+def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``merge``."""
+    parser = what.add_parser('merge', help='the records of all parts of a run as one file')
+    parser.add_argument('parts', type=Path, nargs='+')
+    parser.add_argument('--into', type=Path, required=True,
+                        help='a new file, as a run without parts would have written it')
+    parser.add_argument('--json', type=Path, help='write the claims there')
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Put the parts together, if none is missing, and print the figures of all.
+
+    :return: 0 complete, 1 samples were skipped or not answered.
+    """
+    started = time.monotonic()
+    whole = merge_runs(options.parts)
+    if options.into.exists():
+        raise RecordsError(f'{options.into} is there already; name a new file')
+    with RecordsFile(options.into, whole.header) as file:
+        file.append((*whole.answered, *whole.skipped))
+    summary = Summary.of(whole, options.into, time.monotonic() - started)
+    summary.show()
+    if options.json:
+        summary.write_json(options.json)
+    return 1 if summary.is_incomplete else 0
