@@ -40,8 +40,9 @@ def root(tmp_path_factory) -> Path:
 
 def columns(rows, required=()):
     from vr_ros.evaluation.datasets.columns import Columns
+    from vr_ros.evaluation.datasets.known import Known
 
-    return Columns(Rows(rows), required)
+    return Columns(Rows(rows), Known(columns=required))
 
 
 def load_all(data_set):

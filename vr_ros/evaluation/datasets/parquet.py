@@ -1,46 +1,54 @@
 """Tables in Parquet or Arrow files, as `datasets` and the hub store them; read by pyarrow."""
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vr_ros.evaluation.datasets.sample import DataSetError, SampleError, digest
 
 if TYPE_CHECKING:
     import pyarrow
 
-SUFFIXES = ('.parquet', '.arrow')
 _LAST_BYTES = 1 << 16
-_SHARD = re.compile(r'(?P<stem>.*)-(?P<number>\d{5})-of-(?P<all>\d{5})$')
+
+
+class File(Protocol):
+    """A file of rows in groups: ``rows`` is how many each group has."""
+
+    name: str
+    columns: Sequence[str]
+    rows: Sequence[int]
+
+    def read(self, group: int) -> pyarrow.Table | pyarrow.RecordBatch:
+        """Read one group.
+
+        :raises OSError, ValueError: if it is damaged.
+        """
 
 
 class Table:
     """Rows of several files, one after another; the row group read last stays in memory.
 
     :param files: in their order, all with the same columns.
-    :param name: of the data set.
-    :raises DataSetError: if a file cannot be read or has other columns, or pyarrow is missing.
+    :param name: of the data set, with a digest of its contents.
+    :raises DataSetError: if a file has other columns.
     """
 
-    def __init__(self, files: Sequence[Path], name: str) -> None:
-        self._files = [_open(path) for path in files]
-        self.columns: Sequence[str] = self._files[0].columns
-        for file in self._files:
+    def __init__(self, files: Sequence[File], name: str) -> None:
+        self.name = name
+        self.columns: Sequence[str] = files[0].columns
+        for file in files:
             if set(file.columns) != set(self.columns):
-                raise DataSetError(f'{file.path}: columns {", ".join(file.columns)}, not'
+                raise DataSetError(f'{file.name}: columns {", ".join(file.columns)}, not'
                                    f' {", ".join(self.columns)} as in {files[0].name}')
         # A group is a file and the number of a row group in it; first row of each.
-        self._groups = [(file, group) for file in self._files for group in range(len(file.rows))]
+        self._groups = [(file, group) for file in files for group in range(len(file.rows))]
         self._starts = [0]
         for file, group in self._groups:
             self._starts.append(self._starts[-1] + file.rows[group])
         self._held: tuple[int, Any] | None = None
-        parts = [f'{path.name} {path.stat().st_size}' for path in files]
-        self.name = f'{name} {digest(*parts, *map(_end, files))}'
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -56,16 +64,22 @@ class Table:
             try:
                 self._held = index, file.read(group)
             except (OSError, ValueError) as error:
-                raise SampleError(f'{file.path.name}: damaged: {error}') from error
+                raise SampleError(f'{file.name}: damaged: {error}') from error
         return self._held[1].slice(place - self._starts[index], 1).to_pylist()[0]
 
 
-class _Parquet:
-    def __init__(self, path: Path) -> None:
+class ParquetFile:
+    """A Parquet file, wherever it is.
+
+    :param source: a path, or a file that is open for reading.
+    :raises OSError, ValueError: if it is none.
+    """
+
+    def __init__(self, name: str, source: Any) -> None:
         from pyarrow import parquet
 
-        self.path = path
-        self._file = parquet.ParquetFile(path)
+        self.name = name
+        self._file = parquet.ParquetFile(source, pre_buffer=True)
         self.columns = self._file.schema_arrow.names
         metadata = self._file.metadata
         self.rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
@@ -74,13 +88,13 @@ class _Parquet:
         return self._file.read_row_group(group)
 
 
-class _Arrow:
+class ArrowFile:
     """A stream of record batches, as `save_to_disk` writes it; mapped, not read."""
 
     def __init__(self, path: Path) -> None:
         import pyarrow
 
-        self.path = path
+        self.name = path.name
         with pyarrow.memory_map(str(path)) as mapped:
             self._batches = list(pyarrow.ipc.open_stream(mapped))
         self.columns = self._batches[0].schema.names if self._batches else []
@@ -90,12 +104,30 @@ class _Arrow:
         return self._batches[group]
 
 
-def _open(path: Path) -> _Parquet | _Arrow:
+def open_table(paths: Sequence[Path], name: str) -> Table:
+    """Open files of this machine as one table.
+
+    :param paths: in their order.
+    :param name: of the data set.
+    :raises DataSetError: if a file cannot be read or has other columns, or pyarrow is missing.
+    """
+    files = [_open(path) for path in paths]
+    parts = [f'{path.name} {path.stat().st_size}' for path in paths]
+    return Table(files, f'{name} {digest(*parts, *map(_end, paths))}')
+
+
+def missing_pyarrow(name: str, error: ModuleNotFoundError) -> DataSetError:
+    """Say how to get what reads tables."""
+    return DataSetError(f'{name}: needs {error.name}: pip install vr_ros[eval], or pyarrow')
+
+
+def _open(path: Path) -> File:
     try:
-        return _Parquet(path) if path.suffix == '.parquet' else _Arrow(path)
+        if path.suffix == '.parquet':
+            return ParquetFile(path.name, path)
+        return ArrowFile(path)
     except ModuleNotFoundError as error:
-        raise DataSetError(
-            f'{path.name}: needs {error.name}: pip install vr_ros[eval], or pyarrow') from error
+        raise missing_pyarrow(path.name, error) from error
     except (OSError, ValueError) as error:
         raise DataSetError(f'{path}: cannot be read: {error}') from error
 
@@ -105,34 +137,3 @@ def _end(path: Path) -> bytes:
     with path.open('rb') as file:
         file.seek(max(0, path.stat().st_size - _LAST_BYTES))
         return file.read()
-
-
-def find_tables(folder: Path, split: str = '') -> list[Path]:
-    """Find the files of one split, in their order.
-
-    :param split: the beginning of their names, or the folder they are in; empty: the only one.
-    :raises DataSetError: if a shard is missing, or which split is meant is not clear.
-    """
-    splits: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(p for p in folder.rglob('*') if p.suffix in SUFFIXES):
-        shard = _SHARD.match(path.stem)
-        stem = shard['stem'] if shard else path.stem
-        # save_to_disk calls all files data and has a folder per split.
-        splits[path.parent.name if stem == 'data' and path.parent != folder else stem].append(path)
-    if split and split not in splits or not split and len(splits) > 1:
-        raise DataSetError(f'{folder}: --split is one of {", ".join(sorted(splits))}')
-    files = splits[split] if split else next(iter(splits.values()))
-    _require_all_shards(files)
-    return files
-
-
-def _require_all_shards(files: Sequence[Path]) -> None:
-    shards = [match for path in files if (match := _SHARD.match(path.stem))]
-    if not shards:
-        return
-    expected = int(shards[0]['all'])
-    missing = sorted(set(range(expected)) - {int(shard['number']) for shard in shards})
-    if missing or len(shards) != len(files) or len(files) != expected:
-        raise DataSetError(
-            f'{files[0].parent}: {len(files)} of {expected} shards, missing:'
-            f' {", ".join(map(str, missing)) or "none, but there are others"}')

@@ -1,59 +1,32 @@
 """Which data sets there are, and which format a path has."""
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from vr_ros.evaluation.datasets.coco import Coco
 from vr_ros.evaluation.datasets.columns import Columns
 from vr_ros.evaluation.datasets.folder import Folder
-from vr_ros.evaluation.datasets.parquet import SUFFIXES, Table, find_tables
+from vr_ros.evaluation.datasets.hub import cached_snapshot, is_hub_name, is_online, open_hub
+from vr_ros.evaluation.datasets.known import KNOWN, find_known
+from vr_ros.evaluation.datasets.parquet import Table, open_table
+from vr_ros.evaluation.datasets.pictures import Pictures
 from vr_ros.evaluation.datasets.sample import DataSet, DataSetError
+from vr_ros.evaluation.datasets.splits import SUFFIXES, find_tables
 from vr_ros.evaluation.datasets.yolo import Yolo
 
 
-@dataclass(frozen=True)
-class Published:
-    """A data set of the hub with the columns that VisionReasoner's scripts read.
-
-    :param hub_id: owner/name.
-    """
-
-    hub_id: str
-    columns: Sequence[str]
-
-
-_OWNER = 'Ricky06662'
-_REFERRING = ('text', 'mask', 'bbox', 'image_id')
-PUBLISHED = {
-    **{name: Published(f'{_OWNER}/{name}', _REFERRING) for name in (
-        'refcoco_val', 'refcoco_testA', 'refcocoplus_val', 'refcocoplus_testA', 'refcocog_val',
-        'refcocog_test')},
-    'grefcoco_val_all': Published(f'{_OWNER}/grefcoco_val_all', ('text', 'mask', 'image_id')),
-    **{name: Published(f'{_OWNER}/{name}', ('text', 'mask', 'image_id')) for name in (
-        'ReasonSeg_val', 'ReasonSeg_test')},
-    'coco_val': Published(f'{_OWNER}/coco_val', ('text', 'bbox', 'image_id', 'cat_id')),
-    **{name: Published(f'{_OWNER}/{name}', ('text', 'count', 'image_id')) for name in (
-        'counting_pixmo_validation', 'counting_pixmo_test', 'counting_countbench')},
-}
-
-
 def open_data_set(name_or_path: str, split: str = '') -> DataSet:
-    """Open a data set by its path; a folder that is called as a published one is taken for it.
+    """Open a data set by its path, or by its name on the hub.
 
-    :param split: which part of it; empty where there is but one.
+    A folder that is called as a public set, or has its columns, is taken for it, see known.py.
+
+    :param split: which part of it; empty where there is but one, or one is meant.
     :raises DataSetError: if there is none, in words that say how to get one.
     """
     path = Path(name_or_path)
     if not path.exists():
-        known = PUBLISHED.get(path.name)
-        if known is None:
-            raise DataSetError(f'{name_or_path}: no such folder or file, and none of the known'
-                               f' names {", ".join(PUBLISHED)}')
-        raise DataSetError(
-            f'{name_or_path}: not on this machine; hf download {known.hub_id} --repo-type dataset'
-            f' --local-dir {path.name}, then: evaluate dataset {path.name}')
+        return _open_named(name_or_path, split)
     formats = {name: open_ for name, (fits, open_) in _FORMATS.items() if fits(path)}
     if len(formats) != 1:
         raise DataSetError(
@@ -61,6 +34,19 @@ def open_data_set(name_or_path: str, split: str = '') -> DataSet:
             f'{path}: no data set: no JSON lines, COCO JSON, Parquet or Arrow files, or YOLO'
             ' labels')
     return next(iter(formats.values()))(path, split)
+
+
+def _open_named(name: str, split: str) -> DataSet:
+    known = find_known(name)
+    # In a folder that is there, it is meant to be a path.
+    hub_id = name if is_hub_name(name) and not Path(name).parent.is_dir() else known.hub_id
+    if not hub_id:
+        raise DataSetError(f'{name}: no such folder or file, and none of the known names'
+                           f' {", ".join(KNOWN)}')
+    folder = None if is_online() else cached_snapshot(hub_id)
+    if folder is not None:
+        return _columns(open_table(find_tables(folder, split, known.split), hub_id), hub_id, folder)
+    return _columns(open_hub(hub_id, split, known.split), hub_id)
 
 
 def _pick(path: Path, suffix: str, split: str) -> Path:
@@ -81,9 +67,14 @@ def _has(path: Path, *patterns: str) -> bool:
 
 def _open_columns(path: Path, split: str) -> DataSet:
     name = path.resolve().name
-    known = PUBLISHED.get(name)
-    files = [path] if path.is_file() else find_tables(path, split)
-    return Columns(Table(files, name), known.columns if known else ())
+    if path.is_file():
+        return _columns(open_table([path], name), path.stem, path.parent)
+    files = find_tables(path, split, find_known(name).split)
+    return _columns(open_table(files, name), name, path)
+
+
+def _columns(table: Table, name: str, folder: Path | None = None) -> DataSet:
+    return Columns(table, find_known(name, table.columns), Pictures(folder))
 
 
 _FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, str], DataSet]]] = {
