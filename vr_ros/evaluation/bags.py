@@ -5,39 +5,34 @@ sees the same pixels: what it finds agrees with what the node found then, see di
 """
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import bisect
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection
 
-from vr_ros.core.cdr import parse_header
-from vr_ros.core.types import (
-    Detection,
-    Mask,
-    Perception,
-    PerceptionError,
-    Size,
-    Source,
-    Stamp,
-    Status,
-    Task,
+from vr_ros.core.types import Perception, PerceptionError, Stamp, Task
+from vr_ros.evaluation.bag_files import Bag, open_bag
+from vr_ros.evaluation.bag_index import (
+    IMAGES,
+    Answered,
+    Asked,
+    Frame,
+    Index,
+    Picture,
+    read_index,
 )
+from vr_ros.evaluation.result_messages import Result
 from vr_ros.pipeline.decode import decode_compressed, decode_image
 
 # Kernels may add in another order with another number of threads; a token of a box is one pixel.
 BOX_TOLERANCE_PX = 1.0
-_IMAGES = {'sensor_msgs/msg/Image': decode_image, 'sensor_msgs/msg/CompressedImage':
-           decode_compressed}
-_RESULTS, _ANSWERS = 'vr_ros/msg/DetectionArray', 'vr_ros/msg/Answer'
-_INSTRUCTIONS, _TEXTS = 'vr_ros/msg/Instruction', 'std_msgs/msg/String'
+_DECODERS = dict(zip(IMAGES, (decode_image, decode_compressed), strict=True))
 # Pictures that nodes made of others.
 _NO_CAMERAS = ('overlay', 'labels', 'depth')
-
-_Frame = tuple[str, int]
 
 
 class Asks(Protocol):
@@ -48,29 +43,58 @@ class Asks(Protocol):
 
 
 @dataclass(frozen=True)
-class BagResult:
-    """A result in a bag, and the image that it is about.
+class Question:
+    """An instruction about an image.
 
-    :param perception: with boxes, points, labels, masks, and the answer where that was recorded.
+    :param id: the same whenever the same bag is read.
+    :param task: that was asked for; AUTO where only the text is known.
+    :param picture: None if it is not in the bag.
+    :param recorded: what the node answered; None if the bag does not say.
+    :param truth: what would have been right; None if the bag does not say.
+    :param topic: that the answer came on; empty: there is none.
     """
 
-    instruction_id: str
+    id: str
     text: str
-    camera: str
-    frame_id: str
-    stamp: Stamp
-    sequence: int
-    perception: Perception
+    task: Task
+    picture: Picture | None
+    recorded: Result | None = None
+    truth: Result | None = None
+    topic: str = ''
+
+    @property
+    def has_own_picture(self) -> bool:
+        """Whether the image is the one that was looked at, or that was the newest to look at."""
+        return self.picture is not None and (self.recorded is None or self.recorded.has_image)
+
+
+@dataclass(frozen=True)
+class Questions:
+    """All that was asked in a bag, in the order of the images.
+
+    :param left_out: how many of what, in words.
+    :param problems: what cannot be read or used.
+    """
+
+    bag: Bag
+    items: tuple[Question, ...]
+    left_out: Mapping[str, int]
+    problems: tuple[str, ...]
+
+    def decode(self, picture: Picture) -> np.ndarray:
+        """Decode an image.
+
+        :return: (H, W, 3) uint8 RGB.
+        :raises PerceptionError: it cannot be decoded.
+        """
+        return _DECODERS[picture.kind](self.bag.read(picture.place))
 
 
 @dataclass(frozen=True)
 class BagCase:
-    """An image, and what was asked about it.
+    """An image, and what was asked about it; see Question.
 
     :param image: (H, W, 3) uint8 RGB.
-    :param task: that was asked for; AUTO where only the text is known.
-    :param recorded: what the node answered; None if the bag does not say.
-    :param truth: what would have been right; None if the bag does not say.
     """
 
     text: str
@@ -78,53 +102,49 @@ class BagCase:
     frame_id: str
     stamp: Stamp
     image: np.ndarray
-    recorded: BagResult | None = None
-    truth: BagResult | None = None
+    recorded: Result | None = None
+    truth: Result | None = None
 
 
-@dataclass
-class _Index:
-    """What a bag says beside the images."""
+def read_questions(
+    path: Path, image_topics: Sequence[str] = (), truth_topics: Sequence[str] = (),
+) -> Questions:
+    """Pair images with what was asked about them; the bag is read once, and no image decoded.
 
-    results: list[BagResult] = field(default_factory=list)
-    truths: dict[tuple[str, _Frame], BagResult] = field(default_factory=dict)
-    tasks: dict[str, Task] = field(default_factory=dict)
-    asked: list[tuple[int, str, str, Task]] = field(default_factory=list)
-
-
-def read_cases(bag: Path, image_topics: Sequence[str] = ()) -> Iterator[BagCase]:
-    """Pair images with what was asked about them, in the order of the images.
-
-    A result belongs to the image with its stamp and frame. Left out are results of the tracker, and
-    those whose image is not in the bag. Instructions without any result belong to the image that
-    was the newest when they came; before the first image, to that one.
+    A result belongs to the image with its stamp and frame. Left out are results of the tracker.
+    Instructions without any result, and those whose result is about no image, belong to the image
+    that was the newest when they came; before the first image, to that one.
 
     :param image_topics: where the images are; none: all but overlays, labels and depth, as they
         are where a camera was recorded as they are and compressed.
-    :raises PerceptionError: an image cannot be decoded.
-    :raises AnyReaderError: the bag cannot be read.
+    :param truth_topics: see read_index().
+    :raises BagError: the bag cannot be read, or one of the topics is not there or of another type.
     """
-    with AnyReader([bag]) as reader:
-        index = _read_index(reader)
-        wanted: dict[_Frame, list[BagResult]] = {}
-        for result in index.results:
-            wanted.setdefault(_frame(result), []).append(result)
-        answered = {result.instruction_id for result in index.results}
-        open_ones = [item for item in index.asked if item[1] not in answered]
-        newest: tuple[Connection, bytes] | None = None
-        cameras = _cameras(reader, image_topics)
-        # No connections would mean all of them.
-        for connection, at_ns, data in reader.messages(cameras) if cameras else ():
-            while open_ones and open_ones[0][0] < at_ns:
-                _, name, text, task = open_ones.pop(0)
-                yield _case(newest or (connection, data), index, name, text, task)
-            newest = connection, data
-            for result in wanted.pop(_frame_of(data), ()):
-                yield _case(newest, index, result.instruction_id, result.text,
-                            index.tasks.get(result.instruction_id, Task.AUTO), result)
-        if newest is not None:
-            for _, name, text, task in open_ones:
-                yield _case(newest, index, name, text, task)
+    bag = open_bag(path)
+    index = read_index(bag, truth_topics, image_topics)
+    pictures = _of_cameras(index.pictures, image_topics)
+    made = _Pairing(index, pictures)
+    items = [*map(made.of_answer, index.answered), *map(made.of_unanswered, _unanswered(index))]
+    # By image, then by the time of the instruction or of its result.
+    items.sort(key=lambda item: item[0])
+    return Questions(bag, _with_ids([question for _, question in items]),
+                     dict(index.counts), tuple(index.problems))
+
+
+def read_cases(bag: Path, image_topics: Sequence[str] = ()) -> Iterator[BagCase]:
+    """Give images with what was asked about them, in the order of the images.
+
+    Left out are results without an image, and those whose image is not in the bag.
+
+    :param image_topics: see read_questions().
+    :raises BagError: the bag cannot be read, or a topic is not there or of another type.
+    :raises PerceptionError: an image cannot be decoded.
+    """
+    questions = read_questions(bag, image_topics)
+    for item in questions.items:
+        if item.picture is not None and item.has_own_picture:
+            yield BagCase(item.text, item.task, item.picture.frame_id, item.picture.stamp,
+                          questions.decode(item.picture), item.recorded, item.truth)
 
 
 def replay(perceiver: Asks, cases: Iterator[BagCase]) -> Iterator[tuple[BagCase, Perception]]:
@@ -155,107 +175,91 @@ def differences(recorded: Perception, again: Perception,
     return found
 
 
-def _cameras(reader: AnyReader, image_topics: Sequence[str]) -> list[Connection]:
-    images = [c for c in reader.connections if c.msgtype in _IMAGES]
+class _Pairing:
+    """Finds the image and the truth of each instruction."""
+
+    def __init__(self, index: Index, pictures: Sequence[Picture]) -> None:
+        self._pictures = pictures
+        self._times = [picture.at_ns for picture in pictures]
+        self._by_frame: dict[Frame, Picture] = {}
+        for picture in pictures:
+            self._by_frame.setdefault(picture.frame, picture)
+        self._tasks = index.tasks
+        truths = [item.result for item in index.truths]
+        self._truths = {(truth.instruction_id, '' if truth.instruction_id else truth.text,
+                         _frame(truth)): truth for truth in truths}
+        self._truth_of = {truth.instruction_id: truth for truth in truths if truth.instruction_id}
+
+    def of_answer(self, answered: Answered) -> tuple[tuple[int, int], Question]:
+        result = answered.result
+        if result.has_image:
+            picture = self._by_frame.get(_frame(result))
+        else:
+            picture = self._newest(answered.at_ns)
+        task = self._tasks.get(result.instruction_id, Task.AUTO)
+        at_ns = picture.at_ns if picture else answered.at_ns
+        name = f'{result.instruction_id}/{result.camera}/{result.sequence}'
+        return (at_ns, answered.at_ns), Question(
+            name, result.text, task, picture, result, self._truth(result), answered.topic)
+
+    def of_unanswered(self, asked: Asked) -> tuple[tuple[int, int], Question]:
+        truth = self._truth_of.get(asked.id)
+        picture = self._by_frame.get(_frame(truth)) if truth else self._newest(asked.at_ns)
+        at_ns = picture.at_ns if picture else asked.at_ns
+        return (at_ns, asked.at_ns), Question(
+            asked.id or f'text at {asked.at_ns}', asked.text, asked.task, picture, truth=truth)
+
+    def _truth(self, result: Result) -> Result | None:
+        """By id; what was made without knowledge of ids, by text, or for all about an image."""
+        frame = _frame(result)
+        keys = (result.instruction_id, '', frame), ('', result.text, frame), ('', '', frame)
+        return next((self._truths[key] for key in keys if key in self._truths), None)
+
+    def _newest(self, at_ns: int) -> Picture | None:
+        if not self._pictures:
+            return None
+        return self._pictures[max(0, bisect.bisect_right(self._times, at_ns) - 1)]
+
+
+def _of_cameras(pictures: Sequence[Picture], image_topics: Sequence[str]) -> list[Picture]:
+    topics = {picture.place.topic for picture in pictures}
     if image_topics:
-        return [c for c in images if c.topic in image_topics]
-    images = [c for c in images if not any(word in c.topic.lower() for word in _NO_CAMERAS)]
-    filled = {c.topic for c in images if c.msgcount}
-    return [c for c in images if c.topic.removesuffix('/compressed') not in filled - {c.topic}]
+        topics &= set(image_topics)
+    else:
+        topics = {t for t in topics if not any(word in t.lower() for word in _NO_CAMERAS)}
+        topics = {t for t in topics if t.removesuffix('/compressed') not in topics - {t}}
+    return [picture for picture in pictures if picture.place.topic in topics]
 
 
-def _read_index(reader: AnyReader) -> _Index:
-    index, answers = _Index(), {}
-    small = [c for c in reader.connections
-             if c.msgtype in (_RESULTS, _ANSWERS, _INSTRUCTIONS)
-             or (c.msgtype == _TEXTS and c.topic.endswith('/instruction_text'))]
-    messages = [(c, at_ns, reader.deserialize(data, c.msgtype))
-                for c, at_ns, data in reader.messages(small)] if small else []
-    for connection, _, message in messages:
-        if connection.msgtype == _ANSWERS:
-            answers[_is_truth(connection), _key(message)] = message.answer
-    for connection, at_ns, message in messages:
-        if connection.msgtype == _RESULTS:
-            is_truth = _is_truth(connection)
-            result = _result(message, answers.get((is_truth, _key(message)), ''))
-            if is_truth:
-                index.truths[result.instruction_id, _frame(result)] = result
-            elif _is_of_image(message):
-                index.results.append(result)
-        elif connection.msgtype == _INSTRUCTIONS:
-            _take_instruction(index, connection, at_ns, message)
-        elif connection.msgtype == _TEXTS:
-            _take_text(index, at_ns, message.data)
-    answered = {result.text for result in index.results}
-    index.asked = [item for item in index.asked if item[1] or item[2] not in answered]
-    return index
+def _unanswered(index: Index) -> list[Asked]:
+    """Find the instructions without any result; an id counts once, as the node takes it once."""
+    known = {item.id for item in index.asked if item.id}
+    sent = [item for item in index.asked if item.id]
+    # By the action, or as plain text, whose id the node makes up.
+    sent += [item for item in index.active if item.id not in known]
+    open_ones = {item.id: item for item in reversed(sent) if item.id not in index.answered_ids}
+    named = Counter(item.text for item in open_ones.values() if item.id not in known)
+    texts = {item.result.instruction_id: item.result.text for item in index.answered}
+    named += Counter(text for name, text in texts.items() if name not in known)
+    for item in (item for item in index.asked if not item.id):
+        if named[item.text]:
+            named[item.text] -= 1
+        else:
+            open_ones[f'text at {item.at_ns}'] = item
+    return list(open_ones.values())
 
 
-def _take_instruction(index: _Index, connection: Connection, at_ns: int, message: Any) -> None:
-    if not message.text:
-        return  # STOP, or nothing is active
-    index.tasks[message.id] = Task(message.task) if message.task in set(Task) else Task.AUTO
-    if not connection.topic.endswith('/active_instruction'):
-        index.asked.append((at_ns, message.id, message.text, index.tasks[message.id]))
+def _with_ids(questions: Sequence[Question]) -> tuple[Question, ...]:
+    """Make sure that each has an id of its own, also where two nodes answered one instruction."""
+    several = len({question.topic for question in questions if question.topic}) > 1
+    seen = Counter[str]()
+    made = []
+    for question in questions:
+        name = f'{question.topic} {question.id}' if several and question.topic else question.id
+        seen[name] += 1
+        made.append(replace(question, id=name if seen[name] == 1 else f'{name}#{seen[name]}'))
+    return tuple(made)
 
 
-def _take_text(index: _Index, at_ns: int, text: str) -> None:
-    index.asked.append((at_ns, '', text, Task.AUTO))
-
-
-def _is_truth(connection: Connection) -> bool:
-    return '/truth/' in connection.topic
-
-
-def _is_of_image(message: Any) -> bool:
-    outcome, stamp = message.outcome, message.header.stamp
-    return bool(outcome.is_final and outcome.source == Source.REASONED
-                and (stamp.sec or stamp.nanosec))
-
-
-def _key(message: Any) -> tuple[str, str, int, int]:
-    stamp = message.header.stamp
-    return (message.outcome.instruction_id, message.outcome.camera, stamp.sec, stamp.nanosec)
-
-
-def _frame(result: BagResult) -> _Frame:
+def _frame(result: Result) -> Frame:
     return result.frame_id, result.stamp.nanoseconds
-
-
-def _frame_of(data: bytes) -> _Frame:
-    header = parse_header(data)
-    return header.frame_id, header.stamp.nanoseconds
-
-
-def _case(image: tuple[Connection, bytes], index: _Index, name: str, text: str, task: Task,
-          recorded: BagResult | None = None) -> BagCase:
-    connection, data = image
-    header = parse_header(data)
-    return BagCase(
-        text, task, header.frame_id, header.stamp, _IMAGES[connection.msgtype](data), recorded,
-        index.truths.get((name, (header.frame_id, header.stamp.nanoseconds))))
-
-
-def _result(message: Any, answer: str) -> BagResult:
-    outcome, stamp = message.outcome, message.header.stamp
-    size = Size(int(outcome.image_width), int(outcome.image_height))
-    perception = Perception(
-        Status(outcome.status), Task(outcome.task),
-        tuple(_detection(found) for found in message.detections), answer=answer,
-        status_message=outcome.status_message, image_size=size, model_id=outcome.model_id,
-        source=Source(outcome.source))
-    return BagResult(
-        outcome.instruction_id, outcome.instruction_text, outcome.camera, message.header.frame_id,
-        Stamp(int(stamp.sec), int(stamp.nanosec)), int(outcome.sequence), perception)
-
-
-def _detection(found: Any) -> Detection:
-    mask = None
-    if found.has_mask:
-        mask = Mask(Size(int(found.mask.width), int(found.mask.height)),
-                    tuple(map(int, found.mask.counts)))
-    return Detection(
-        int(found.index), tuple(map(float, (found.x_min, found.y_min, found.x_max, found.y_max))),
-        (float(found.point_x), float(found.point_y)) if found.has_point else None, found.label,
-        float(found.score), mask=mask, mask_score=float(found.mask_score),
-        area_px=int(found.area_px), track_id=found.track_id)

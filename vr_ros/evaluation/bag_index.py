@@ -1,0 +1,246 @@
+"""What a bag says, in one pass: where its images are, what was asked and answered, what is true.
+
+Images stay undecoded where they are. Results of the tracker are counted, and not kept.
+"""
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from vr_ros.core.cdr import parse_header
+from vr_ros.core.types import Mode, PerceptionError, Source, Stamp, Task
+from vr_ros.evaluation.bag_files import Bag, BagError, BagMessage, Decoder, Place
+from vr_ros.evaluation.result_messages import Result, read_result
+
+IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+RESULTS, ANSWERS = 'vr_ros/msg/DetectionArray', 'vr_ros/msg/Answer'
+INSTRUCTIONS, TEXTS = 'vr_ros/msg/Instruction', 'std_msgs/msg/String'
+# What topics of these names must be, where no other topic is.
+_EXPECTED = {'detections': RESULTS, 'answer': ANSWERS, 'instruction': INSTRUCTIONS}
+_LAST, _ACTIVE, _TEXT = '/last_result', '/active_instruction', '/instruction_text'
+
+Frame = tuple[str, int]
+
+
+class Picture(NamedTuple):
+    """An image in a bag, not decoded.
+
+    :param at_ns: when it was received.
+    """
+
+    place: Place
+    kind: str
+    frame_id: str
+    stamp: Stamp
+    at_ns: int
+
+    @property
+    def frame(self) -> Frame:
+        """What results about it say of their image."""
+        return self.frame_id, self.stamp.nanoseconds
+
+    @property
+    def name(self) -> str:
+        """Name the image so that annotations find back to it: topic, seconds, nanoseconds."""
+        topic = self.place.topic.strip('/').replace('/', '_')
+        return f'{topic}-{self.stamp.sec}_{self.stamp.nanosec:09d}'
+
+
+class Asked(NamedTuple):
+    """An instruction; the id is empty where only its text was sent."""
+
+    at_ns: int
+    id: str
+    text: str
+    task: Task
+
+
+class Answered(NamedTuple):
+    """A result, and when and on which topic it came."""
+
+    at_ns: int
+    topic: str
+    result: Result
+
+
+@dataclass
+class Index:
+    """What a bag says beside the pixels.
+
+    :param answered: final results of the reasoner, each once.
+    :param truths: true answers by topic.
+    :param answered_ids: of instructions with any result, also of the tracker.
+    :param counts: of what was left out, in words.
+    :param problems: what cannot be read or used.
+    """
+
+    pictures: list[Picture] = field(default_factory=list)
+    answered: list[Answered] = field(default_factory=list)
+    truths: list[Answered] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    active: list[Asked] = field(default_factory=list)
+    answered_ids: set[str] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """Tasks that instructions were sent with, by their ids."""
+        return {item.id: item.task for item in (*self.active, *self.asked)}
+
+
+def read_index(
+    bag: Bag, truth_topics: Sequence[str] = (), image_topics: Sequence[str] = (),
+) -> Index:
+    """Read a bag from beginning to end.
+
+    :param truth_topics: with the true results, in place of those under ``/truth/``; answers in
+        words are taken from beside them.
+    :param image_topics: that must be there.
+    :raises BagError: one of these topics is not there, or is of another type.
+    """
+    index, small, broken = Index(), list[tuple[BagMessage, Any]](), Counter[tuple[str, str]]()
+    decode = Decoder(bag.definitions)
+    for message in bag.messages():
+        topic = message.place.topic
+        try:
+            if message.kind in IMAGES:
+                header = parse_header(message.data)
+                index.pictures.append(Picture(
+                    message.place, message.kind, header.frame_id, header.stamp, message.at_ns))
+            elif _is_ours(topic, message.kind):
+                content = decode(message.kind, message.data)
+                _refuse_other_versions(message.kind, content)
+                if message.kind != RESULTS or is_truth(topic, truth_topics) or (
+                        _is_kept(content.outcome, index)):
+                    small.append((message, content))
+        except Exception as error:  # whatever damaged or foreign bytes lead to
+            what = error.message if isinstance(error, PerceptionError) else (
+                f'{type(error).__name__}: {error}')
+            broken[topic, what] += 1
+    check_topics(bag, truth_topics, (RESULTS, ANSWERS))
+    check_topics(bag, image_topics, IMAGES)
+    index.pictures.sort(key=lambda picture: picture.at_ns)
+    small.sort(key=lambda item: item[0].at_ns)
+    _take_results(index, small, truth_topics)
+    _take_instructions(index, small)
+    index.problems += bag.problems + [
+        f'{number} messages of {topic} cannot be read: {what}'
+        for (topic, what), number in broken.items()] + _misfits(bag, index)
+    return index
+
+
+def is_truth(topic: str, truth_topics: Sequence[str]) -> bool:
+    """Tell whether results or answers on a topic are true ones."""
+    if truth_topics:
+        return _folder(topic) in {_folder(chosen) for chosen in truth_topics}
+    return '/truth/' in topic
+
+
+def check_topics(bag: Bag, topics: Sequence[str], kinds: Sequence[str]) -> None:
+    """:raises BagError: a topic is not in the bag, or is of none of the types."""
+    for topic in topics:
+        kind = bag.topics.get(topic)
+        if kind is None:
+            near = difflib.get_close_matches(topic, bag.topics, 1)
+            fit = sorted(name for name, kind in bag.topics.items() if kind in kinds)
+            raise BagError(f'{bag.path}: no topic {topic}' + (
+                f', is it {near[0]}?' if near else f'; of its type: {", ".join(fit) or "none"}'))
+        if kind not in kinds:
+            raise BagError(f'{bag.path}: {topic} is {kind}, not {" or ".join(kinds)}')
+
+
+def _is_ours(topic: str, kind: str) -> bool:
+    return kind in (RESULTS, ANSWERS, INSTRUCTIONS) or (kind == TEXTS and topic.endswith(_TEXT))
+
+
+def _refuse_other_versions(kind: str, content: Any) -> None:
+    """:raises AttributeError, ValueError: a field is missing, or has a value that is not known."""
+    if kind == RESULTS:
+        read_result(content)
+    elif kind == ANSWERS:
+        _key(content)
+    elif kind == INSTRUCTIONS:
+        Mode(content.mode)
+
+
+def _is_kept(outcome: Any, index: Index) -> bool:
+    """Leave out at once what comes with every frame."""
+    if not outcome.is_final:
+        index.counts['parts of results'] += 1
+        return False
+    index.answered_ids.add(outcome.instruction_id)
+    if outcome.source == Source.TRACKED:
+        index.counts['results of the tracker'] += 1
+        return False
+    return True
+
+
+def _key(message: Any) -> tuple[str, str, int, int]:
+    """Give what an Answer and the DetectionArray that it belongs to have in common."""
+    stamp = message.header.stamp
+    return message.outcome.instruction_id, message.outcome.camera, stamp.sec, stamp.nanosec
+
+
+def _take_results(
+    index: Index, messages: Sequence[tuple[BagMessage, Any]], truth_topics: Sequence[str],
+) -> None:
+    answers: dict[tuple[bool, Any], dict[str, Any]] = {}
+    for message, content in messages:
+        if message.kind == ANSWERS:
+            topic = message.place.topic
+            key = is_truth(topic, truth_topics), _key(content)
+            answers.setdefault(key, {})[_folder(topic)] = content
+    seen: set[tuple[Any, ...]] = set()
+    results = [item for item in messages if item[0].kind == RESULTS]
+    # What is latched for latecomers was published before, and is taken where that is not there.
+    for message, content in sorted(results, key=lambda item: item[0].place.topic.endswith(_LAST)):
+        topic = message.place.topic
+        true = is_truth(topic, truth_topics)
+        beside = answers.get((true, _key(content)), {})
+        answer = beside.get(_folder(topic)) or next(iter(beside.values()), None)
+        result = read_result(content, answer)
+        key = true, result.instruction_id, result.camera, _frame(result), result.sequence
+        if (*key, topic) in seen or (topic.endswith(_LAST) and (*key, '') in seen):
+            index.counts['results that came twice'] += 1
+            continue
+        seen |= {(*key, topic), (*key, '')}
+        found = Answered(message.at_ns, topic, result)
+        (index.truths if true else index.answered).append(found)
+    index.answered.sort(key=lambda item: item.at_ns)
+
+
+def _take_instructions(index: Index, messages: Sequence[tuple[BagMessage, Any]]) -> None:
+    for message, content in messages:
+        if message.kind == TEXTS:
+            index.asked.append(Asked(message.at_ns, '', content.data, Task.AUTO))
+        # Empty: nothing is active.
+        elif message.kind == INSTRUCTIONS and content.text and content.mode != Mode.STOP:
+            task = Task(content.task) if content.task in set(Task) else Task.AUTO
+            item = Asked(message.at_ns, content.id, content.text, task)
+            is_active = message.place.topic.endswith(_ACTIVE)
+            (index.active if is_active else index.asked).append(item)
+
+
+def _misfits(bag: Bag, index: Index) -> list[str]:
+    """Name topics that are called as ours and are of another type, where none of ours is."""
+    found = []
+    for topic, kind in bag.topics.items():
+        wanted = _EXPECTED.get(topic.rpartition('/')[2])
+        is_true = '/truth/' in topic
+        has_other = any(other == wanted and ('/truth/' in name) == is_true
+                        for name, other in bag.topics.items())
+        if wanted and kind != wanted and not has_other:
+            found.append(f'{topic} is {kind}, not {wanted}: not read')
+    return found
+
+
+def _frame(result: Result) -> Frame:
+    return result.frame_id, result.stamp.nanoseconds
+
+
+def _folder(topic: str) -> str:
+    return topic.rpartition('/')[0]
