@@ -23,7 +23,7 @@ class Oracle:
     :param open: the data set whose truth it knows.
     :param fails: how it answers the question with that text.
     :param seconds: that an answer takes.
-    :param pids: folder that gets a file per process.
+    :param pids: folder that gets a file per process, with its number.
     """
 
     open: Callable[[], DataSet]
@@ -33,7 +33,7 @@ class Oracle:
 
     def __call__(self, number: int = 0) -> Answers:
         if self.pids:
-            (Path(self.pids) / str(os.getpid())).touch()
+            (Path(self.pids) / str(os.getpid())).write_text(str(number))
         return Answers(self)
 
 

@@ -156,6 +156,8 @@ def test_a_run_that_was_ended_goes_on_and_counts_nothing_twice(root, tmp_path, h
         assert said.splitlines()[-1].startswith('evaluate: stopped; with --records')
         assert 'Traceback' not in said
     pids = os.listdir(tmp_path / 'pids')
+    numbers = sorted((tmp_path / 'pids' / pid).read_text() for pid in pids)
+    assert numbers == [str(number) for number in range(len(pids))]
     while any(map(is_alive, pids)):               # the time limit of the test says no
         time.sleep(0.01)
     require_that_it_goes_on(root, tmp_path, before)
