@@ -9,7 +9,8 @@ from vr_ros.core.answer import parse_answer
 from vr_ros.core.events import MasksEvent, ObjectsEvent, TextEvent
 from vr_ros.core.rle import rle_box, rle_to_mask
 from vr_ros.core.types import PerceptionError, Status, Task
-from vr_ros.pipeline.perceiver import Perceiver, outcome_status, points_inside
+from vr_ros.pipeline.outcome import outcome_status, points_inside
+from vr_ros.pipeline.perceiver import Perceiver
 from vr_ros.sim.renderer import render_scene
 
 OBJECT = '{"bbox_2d": [1,2,30,40], "point_2d": [5,6]}'

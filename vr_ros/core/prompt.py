@@ -53,7 +53,7 @@ def validate_instruction(text: str, max_chars: int = MAX_INSTRUCTION_CHARS) -> s
             Status.BAD_INSTRUCTION,
             f'the instruction has {len(text)} characters: shorten it to {max_chars}')
     text = _INVISIBLE.sub('', _LINE_BREAKS.sub(' ', text))
-    text = _without_markup(_STRAY_JOINER.sub('', text))
+    text = without_markup(_STRAY_JOINER.sub('', text))
     if not text.strip(_ENDS_STRIPPED + ' \u00a0\u3000'):
         raise PerceptionError(
             Status.BAD_INSTRUCTION, 'the instruction is empty: say what to look for')
@@ -113,7 +113,8 @@ def render_turns(system: str, user: str) -> str:
     return f'{opening}<|im_start|>user\n{user}<|im_end|>\n<|im_start|>assistant\n'
 
 
-def _without_markup(text: str) -> str:
+def without_markup(text: str) -> str:
+    """Take the delimiters off special tokens and off the tags of the answer format."""
     # What is left of one token may complete another, as in <|<|x|>|>: repeat until nothing changes.
     # Each round shortens the text, whose length is bounded.
     while True:

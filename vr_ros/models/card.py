@@ -8,7 +8,9 @@ from pathlib import Path
 
 from vr_ros.core.prompt import PromptTemplate
 from vr_ros.core.types import PerceptionError, Size, Status, Task
+from vr_ros.models.card_confidence import read_confidence
 from vr_ros.models.card_types import (
+    ConfidenceCard,
     DtypeCard,
     ImageCard,
     ModelCard,
@@ -89,6 +91,8 @@ def read_card(path: Path) -> ModelCard:
         reasoner=_reasoner(root.section('reasoner')),
         segmenter=_segmenter(root.section('segmenter')) if root.has('segmenter') else None,
         router=root.choice('router', ('rules',), 'rules'),
+        confidence=(read_confidence(root.section('confidence')) if root.has('confidence')
+                    else ConfidenceCard()),
     )
     root.end()
     return card

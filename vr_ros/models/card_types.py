@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vr_ros.core.confidence import Fusion
 from vr_ros.core.prompt import PromptTemplate
-from vr_ros.core.types import PerceptionError, Size, Status, Task
+from vr_ros.core.types import PerceptionError, ScoreSource, Size, Status, Task
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,48 @@ class SegmenterCard:
 
 
 @dataclass(frozen=True)
+class ExistenceCard:
+    """How a model is asked whether an object that it named is there.
+
+    {question}, {label}, {box} (in the model's own numbers), {row} and {column} (of the image token
+    under the box's centre) and {quote} stand for what they say.
+
+    :param user: the message; '' asks the instruction's own prompt again.
+    :param assistant: how the model's answer begins.
+    :param yes, no: ways to say it: the first token of each counts.
+    :param max_tokens: how far the model may write until it has said one of them.
+    :param quote: a regular expression; its first group, as found in the answer, is {quote}.
+    """
+
+    yes: tuple[str, ...]
+    no: tuple[str, ...]
+    user: str = ''
+    assistant: str = ''
+    max_tokens: int = 1
+    quote: str = ''
+
+
+@dataclass(frozen=True)
+class ConfidenceCard:
+    """Where the scores of detections come from.
+
+    :param threshold: objects whose score is below are left out.
+    :param samples: answers drawn by chance, for consistency.
+    :param temperature: at which they are drawn.
+    :param ends: texts that the model writes in place of an object, besides the end of the list.
+    :param fusion: None where none was fitted.
+    """
+
+    source: ScoreSource = ScoreSource.NONE
+    threshold: float = 0.0
+    samples: int = 0
+    temperature: float = 1.0
+    ends: tuple[str, ...] = ()
+    existence: ExistenceCard | None = None
+    fusion: Fusion | None = None
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """A model as the user names it.
 
@@ -143,3 +186,4 @@ class ModelCard:
     reasoner: ReasonerCard
     segmenter: SegmenterCard | None
     router: str
+    confidence: ConfidenceCard = ConfidenceCard()

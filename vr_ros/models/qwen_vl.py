@@ -4,7 +4,7 @@ streams its answer."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from safetensors import SafetensorError
 from transformers import (
     AutoTokenizer,
     GenerationConfig,
-    LogitsProcessor,
     LogitsProcessorList,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -28,6 +27,7 @@ from vr_ros.core.geometry import smart_resize
 from vr_ros.core.prompt import clean_question, render_chat
 from vr_ros.core.types import PerceptionError, Size, Status, Task
 from vr_ros.models.card import ReasonerCard
+from vr_ros.models.image_prefix import ImagePrefix
 from vr_ros.models.preprocess import (
     QWEN2_5_VL_PATCHES,
     QWEN3_VL_PATCHES,
@@ -36,6 +36,7 @@ from vr_ros.models.preprocess import (
     resize_image,
 )
 from vr_ros.models.token_stream import TokenStream
+from vr_ros.models.top_tokens import TopTokenRecorder, TopTokens
 from vr_ros.models.weights import check_loaded
 
 FAMILIES = {
@@ -50,32 +51,27 @@ class Reasoning:
 
     :param finish_reason: 'stop' (the model or a stop string ended it), 'length' or 'cancelled'.
     :param model_size: size of the resized image: absolute coordinates are in its pixels.
-    :param log_probs: (tokens,) natural logarithm of the probability of each token that was written.
     :param token_spans: first and last + 1 character of ``text`` that each token wrote.
+    :param top: (tokens, 5) the best tokens of each step; the first is the one that was written.
+    :param prefix: of the prompt, to ask more about the same image; None unless asked for.
     """
 
     text: str
     finish_reason: str
     model_size: Size
     token_ids: tuple[int, ...]
-    log_probs: np.ndarray
     token_spans: tuple[tuple[int, int], ...]
+    top: TopTokens
     prompt_tokens: int
     preprocess_ms: float
     first_token_ms: float
     generate_ms: float
+    prefix: ImagePrefix | None = None
 
-
-class _LogProbs(LogitsProcessor):
-    """Keep the log-probability of each step's best token on the device: no synchronisation while
-    decoding."""
-
-    def __init__(self) -> None:
-        self.values: list[torch.Tensor] = []
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        self.values.append(scores[0].float().log_softmax(-1).max())
-        return scores
+    @property
+    def log_probs(self) -> np.ndarray:
+        """Of the tokens that were written: (tokens,) natural logarithms of probabilities."""
+        return self.top.log_probs[:, 0]
 
 
 class _Watcher(StoppingCriteria):
@@ -199,6 +195,10 @@ class QwenVLReasoner:
             return policy.size
         return smart_resize(image_size, self.patches.factor, policy.min_pixels, policy.max_pixels)
 
+    def texts_of(self, token_ids: Iterable[int]) -> tuple[str, ...]:
+        """Write out tokens, each by itself, special ones too."""
+        return tuple(self.tokenizer.decode([int(token)]) for token in token_ids)
+
     @torch.inference_mode()
     def reason(
         self,
@@ -209,6 +209,7 @@ class QwenVLReasoner:
         on_text: Callable[[str], None] = lambda _: None,
         is_answered: Callable[[], bool] = lambda: True,
         should_stop: Callable[[], bool] = lambda: False,
+        keep_prefix: bool = False,
     ) -> Reasoning:
         """Answer one question about one image, greedily.
 
@@ -218,6 +219,7 @@ class QwenVLReasoner:
         :param is_answered: asked at a stop string: models repeat the prompt's tags while they
             think.
         :param should_stop: asked after each token; True ends the generation there.
+        :param keep_prefix: whether more will be asked about the image.
         """
         started = time.perf_counter()
         size = self.model_size(Size(image.shape[1], image.shape[0]), task)
@@ -226,11 +228,12 @@ class QwenVLReasoner:
         prepared = time.perf_counter()
         stream = TokenStream(lambda ids: self.tokenizer.decode(ids, skip_special_tokens=True))
         watcher = _Watcher(stream, self.card.stop, on_text, is_answered, should_stop)
-        log_probs = _LogProbs()
-        self.model.generate(
+        recorder = TopTokenRecorder()
+        generated = self.model.generate(
             **inputs,
-            logits_processor=LogitsProcessorList([log_probs]),
+            logits_processor=LogitsProcessorList([recorder]),
             stopping_criteria=StoppingCriteriaList([watcher]),
+            return_dict_in_generate=True,
         )
         watcher.take(stream.flush())
         ended = time.perf_counter()
@@ -241,12 +244,15 @@ class QwenVLReasoner:
             watcher.finish_reason,
             size,
             stream.ids,
-            torch.stack(log_probs.values).cpu().numpy(),
             tuple(stream.spans),
+            recorder.result(),
             prompt_tokens=inputs['input_ids'].shape[1],
             preprocess_ms=(prepared - started) * 1e3,
             first_token_ms=((watcher.first_token_at or ended) - prepared) * 1e3,
             generate_ms=(ended - prepared) * 1e3,
+            prefix=ImagePrefix.of(
+                self.model, inputs['input_ids'][0].tolist(), generated.past_key_values
+            ) if keep_prefix else None,
         )
 
     def _inputs(

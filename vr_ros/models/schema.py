@@ -1,6 +1,7 @@
 """Read a YAML mapping strictly: every mistake is one line that names the file and the key."""
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -16,7 +17,8 @@ T = TypeVar('T')
 MAX_FILE_BYTES = 1 << 20
 MAX_PROBLEM_CHARS = 600
 
-TYPE_NAMES = {str: 'a text', int: 'a whole number', list: 'a list', dict: 'a mapping'}
+TYPE_NAMES = {str: 'a text', int: 'a whole number', float: 'a number', list: 'a list',
+              dict: 'a mapping'}
 
 
 def suggestion(word: str, known: list[str]) -> str:
@@ -96,7 +98,7 @@ class Section:
     def take(self, name: str, kind: type[T], default: T | None = None) -> T:
         """Take one value.
 
-        :param kind: str, int, list or dict; a bool is no int.
+        :param kind: str, int, float, list or dict; a bool is no int.
         :param default: for a key that is missing or null; None makes the key required.
         """
         self._known[name] = None
@@ -123,6 +125,20 @@ class Section:
         value = self.take(name, int, default)
         if value < 1:
             self.fail(name, f'must be above 0, got {value}')
+        return value
+
+    def number(self, name: str, default: float | None = None, *, low: float = -math.inf,
+               high: float = math.inf) -> float:
+        """Take a finite number; a whole one will do.
+
+        :param low, high: least and greatest that may be.
+        """
+        if type(self._values.get(name)) is int:
+            self._values[name] = float(self._values[name])  # type: ignore[arg-type]
+        value = self.take(name, float, default)
+        if not (math.isfinite(value) and low <= value <= high):
+            span = '' if math.isinf(low) and math.isinf(high) else f' from {low:g} to {high:g}'
+            self.fail(name, f'expected a finite number{span}, got {value!r}')
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ from vr_ros.models.video_memory import VideoMemory
 from vr_ros.models.weights import resolve_weights
 from vr_ros.pipeline.masking import MaskJob
 from vr_ros.pipeline.once_more import answer_with_retry, with_smaller_images
+from vr_ros.pipeline.outcome import outcome_status, points_inside, without
+from vr_ros.pipeline.scoring import Answered, Scorer
 from vr_ros.pipeline.tracking import CameraTracks
 from vr_ros.pipeline.worker_tracking import Tracks
 
@@ -62,6 +64,7 @@ class Perceiver:
         self._memory = None
         if segmenter is not None and segmenter.has_memory:
             self._memory = VideoMemory(segmenter)
+        self.scorer = Scorer(card.confidence)
         self._tracks: dict[str, CameraTracks] = {}
         self._image: np.ndarray | None = None
         self._features: ImageFeatures | None = None
@@ -197,6 +200,7 @@ class _Run:
                 on_text=self._take,
                 is_answered=lambda: self._parser.done,
                 should_stop=should_stop,
+                keep_prefix=self._perceiver.scorer.asks_more and self._task is not Task.VQA,
             )
         except BaseException:
             if self._masks:
@@ -209,7 +213,7 @@ class _Run:
         elif self._masks:
             masked = self._masks.finish()
             self._detections = [masked.get(d.index, d) for d in self._detections]
-        return self._perception(parsed, reasoning, (time.perf_counter() - started) * 1e3)
+        return self._perception(question, parsed, reasoning, started)
 
     @property
     def features(self) -> ImageFeatures | None:
@@ -247,9 +251,15 @@ class _Run:
             self._masks.add(new)
 
     def _perception(
-        self, parsed: ParsedAnswer, reasoning: Reasoning, total_ms: float
+        self, question: str, parsed: ParsedAnswer, reasoning: Reasoning, started: float
     ) -> Perception:
         status, message = outcome_status(parsed, reasoning.finish_reason, self._task)
+        detections: tuple[Detection, ...] = ()
+        if not status.is_error:
+            detections, left_out = self._perceiver.scorer.judge(Answered(
+                self._reasoner, question, self._task, parsed.objects, reasoning,
+                tuple(self._detections), self._size))
+            status, message = without(left_out, detections, status, message)
         # A plain text where boxes were asked for is an answer all the same: the model overrules
         # the router.
         is_text = parsed.outcome is ParseOutcome.TEXT and not status.is_error
@@ -257,7 +267,7 @@ class _Run:
         return Perception(
             status,
             task,
-            () if status.is_error else tuple(self._detections),
+            detections,
             answer=parsed.answer_text if task is Task.VQA else '',
             reasoning=parsed.reasoning,
             raw_text=reasoning.text,
@@ -270,43 +280,8 @@ class _Run:
                 first_token_ms=reasoning.first_token_ms,
                 generate_ms=reasoning.generate_ms,
                 segment_ms=self._masks.busy_ms if self._masks else 0.0,
-                total_ms=total_ms,
+                total_ms=(time.perf_counter() - started) * 1e3,
                 prompt_tokens=reasoning.prompt_tokens,
                 completion_tokens=len(reasoning.token_ids),
             ),
         )
-
-
-def points_inside(found: ParsedObject) -> bool:
-    """Tell whether the model pointed at the object: a point beside its own box is a slip.
-
-    It would have the segmenter take in something else, and a gripper reach for it.
-    """
-    x_min, y_min, x_max, y_max = found.box
-    x, y = found.point
-    return found.has_point and x_min <= x <= x_max and y_min <= y <= y_max
-
-
-def outcome_status(parsed: ParsedAnswer, finish_reason: str, task: Task) -> tuple[Status, str]:
-    """Name how an answer ended.
-
-    :return: the status and one line about it.
-    """
-    if finish_reason == 'cancelled':
-        return Status.CANCELLED, 'stopped on request'
-    if parsed.limit_reached:
-        return Status.LIMIT_REACHED, f'more than {len(parsed.objects)} objects'
-    if task is Task.VQA or parsed.outcome is ParseOutcome.TEXT:
-        if not parsed.answer_text.strip():
-            return Status.PARSE_ERROR, 'the model gave no answer'
-        if finish_reason == 'length':
-            return Status.PARTIAL, 'the answer was cut off at the token limit'
-        return Status.OK, ''
-    if finish_reason == 'length' or parsed.outcome is ParseOutcome.PARTIAL:
-        if parsed.objects:
-            return Status.PARTIAL, 'part of the answer was cut off or could not be read'
-        return Status.PARSE_ERROR, 'the answer was cut off or could not be read'
-    return {
-        ParseOutcome.OBJECTS: (Status.OK, ''),
-        ParseOutcome.EMPTY: (Status.NO_OBJECT, 'the model found nothing that matches'),
-    }.get(parsed.outcome, (Status.PARSE_ERROR, 'the answer could not be read'))

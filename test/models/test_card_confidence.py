@@ -1,0 +1,87 @@
+"""The part of a card that says where scores come from: what it may say, and what it must not."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_card import write_card
+
+from vr_ros.core.confidence import Fusion, Term
+from vr_ros.core.types import PerceptionError, ScoreSource, Status
+from vr_ros.models.card import known_cards, load_card
+from vr_ros.models.card_confidence import fill_in, needed_features
+from vr_ros.models.card_types import ConfidenceCard, ExistenceCard
+
+ASK = {'user': 'Is {question} at {box}?', 'yes': ['Yes', 'yes'], 'no': ['No']}
+FUSION = {'bias': -1, 'features': {'tokens': {'weight': 2.5, 'mean': -0.5},
+                                   'existence': {'weight': 1, 'mean': 0}}}
+
+
+def read(directory: Path, confidence: dict) -> ConfidenceCard:
+    return load_card(write_card(directory, {'confidence': confidence})).confidence
+
+
+def test_without_a_section_there_are_no_scores(tmp_path):
+    card = load_card(write_card(tmp_path, {})).confidence
+    assert card == ConfidenceCard() and card.source is ScoreSource.NONE
+
+
+def test_everything_that_can_be_said(tmp_path):
+    card = read(tmp_path, {
+        'source': 'fused', 'threshold': 0.25, 'samples': 4, 'temperature': 2, 'ends': ['nothing'],
+        'existence': {**ASK, 'assistant': 'At {row}, {column}: {quote}', 'max_tokens': 3,
+                      'quote': 'for (.*)'},
+        'fusion': FUSION})
+    assert card == ConfidenceCard(
+        ScoreSource.FUSED, 0.25, 4, 2.0, ('nothing',),
+        ExistenceCard(('Yes', 'yes'), ('No',), 'Is {question} at {box}?',
+                      'At {row}, {column}: {quote}', 3, 'for (.*)'),
+        Fusion(-1.0, {'tokens': Term(2.5, -0.5), 'existence': Term(1.0, 0.0)}))
+    assert needed_features(card) == {'existence'}
+
+
+@pytest.mark.parametrize(('confidence', 'message'), [
+    ({'source': 'token'}, 'unknown "token"; known: none, tokens, margin, existence, mask_iou, '
+     'consistency, fused (nearest: "tokens")'),
+    ({'source': 'fused'}, '"fused" needs "fusion", which ./run train scores makes'),
+    ({'source': 'existence'}, '"existence" needs "existence"'),
+    ({'source': 'consistency'}, '"consistency" needs "samples"'),
+    ({'source': 'fused', 'fusion': FUSION}, '"fused" needs "existence"'),  # one of its features
+    ({'threshold': 1.5}, 'threshold: expected a finite number from 0 to 1, got 1.5'),
+    ({'threshold': float('nan')}, 'threshold: expected a finite number from 0 to 1, got nan'),
+    ({'threshold': '0.5'}, "threshold: expected a number, got '0.5'"),
+    ({'threshold': True}, 'threshold: expected a number, got True'),
+    ({'temperature': 0}, 'temperature: expected a finite number from 0.01 to 10, got 0.0'),
+    ({'samples': 0}, 'samples: must be above 0, got 0'),
+    ({'existence': {**ASK, 'user': 'Is {thing} there?'}}, 'existence.user: unknown "{thing}"'),
+    ({'existence': {**ASK, 'user': 'Is {quote} there?'}}, 'existence.quote: is what {quote}'),
+    ({'existence': {**ASK, 'quote': '('}}, 'existence.quote: is no regular expression'),
+    ({'existence': {**ASK, 'quote': 'a'}}, 'existence.quote: has no group in parentheses'),
+    ({'existence': {'yes': ['a'], 'no': ['b']}}, 'existence: give "user", "assistant" or both'),
+    ({'existence': {**ASK, 'yes': []}}, 'existence.yes: missing, expected a list of texts'),
+    ({'existence': {**ASK, 'maximum': 3}}, 'existence: unknown key "maximum"'),
+    ({'fusion': {'bias': 0, 'features': {'token': {'weight': 1, 'mean': 0}}}},
+     'fusion.features.token: no such feature'),
+    ({'fusion': {'bias': 0, 'features': {'tokens': {'weight': 1}}}},
+     'fusion.features.tokens.mean: missing, expected a number'),
+    ({'fusion': {'bias': float('inf'), 'features': {}}}, 'fusion.bias: expected a finite number'),
+    ({'sorce': 'none'}, 'confidence: unknown key "sorce"'),
+])
+def test_what_is_wrong_is_named(tmp_path, confidence, message):
+    with pytest.raises(PerceptionError) as caught:
+        read(tmp_path, confidence)
+    assert caught.value.status is Status.MODEL_UNAVAILABLE
+    assert message in caught.value.message and '\n' not in caught.value.message
+
+
+def test_what_is_filled_in_is_ordinary_text():
+    values = dict.fromkeys(('question', 'box'), '{label}')
+    assert fill_in('{question}, {box} {}', values) == '{label}, {label} {}'
+
+
+@pytest.mark.parametrize('name', sorted(known_cards()))
+def test_no_shipped_card_but_our_own_has_numbers_that_nobody_fitted(name):
+    confidence = load_card(name).confidence
+    if name != 'sim_tiny':
+        assert confidence.fusion is None and confidence.threshold == 0
+        assert confidence.source in (ScoreSource.NONE, ScoreSource.TOKENS)

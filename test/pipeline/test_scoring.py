@@ -1,0 +1,139 @@
+"""Scores of real answers of the embedded model, from every source, and what they take away."""
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from vr_ros.core.confidence import COSTLY, FREE, Fusion, Term
+from vr_ros.core.types import Detection, ScoreSource, Status, Task
+from vr_ros.models.card_types import ConfidenceCard, ExistenceCard
+from vr_ros.pipeline.outcome import without
+from vr_ros.pipeline.perceiver import Perceiver
+from vr_ros.pipeline.scoring import Answered, Scorer
+from vr_ros.sim.renderer import render_scene
+
+EXISTENCE = ExistenceCard(
+    (' yes',), (' no', ' reference'), max_tokens=6, quote='Looking for: ([^.]*)',
+    assistant='<think>Looking for: {quote}. On the table: r{row}c{column}')
+FUSION = Fusion(0.5, {'mask_iou': Term(1.0, 0.5), 'objects': Term(-2.0, 0.0)})
+FULL = ConfidenceCard(ScoreSource.FUSED, samples=3, ends=('nothing',), existence=EXISTENCE,
+                      fusion=FUSION)
+
+
+class Spy(Scorer):
+    """Keeps what it was asked to judge."""
+
+    def judge(self, answered: Answered) -> tuple[tuple[Detection, ...], int]:
+        self.answered = answered
+        return super().judge(answered)
+
+
+@pytest.fixture(scope='module')
+def perceiver():
+    perceiver = Perceiver.from_card('sim_tiny', device='cpu')
+    yield perceiver
+    perceiver.close()
+
+
+@pytest.fixture(scope='module')
+def image() -> np.ndarray:
+    return render_scene(1_000_003, count=3).rgb
+
+
+def ask(perceiver: Perceiver, image: np.ndarray, card: ConfidenceCard, **options: object):
+    perceiver.scorer = Spy(card)
+    return perceiver.perceive(image, 'find all objects', **options)
+
+
+def test_without_a_source_there_is_no_score(perceiver, image):
+    result = ask(perceiver, image, ConfidenceCard())
+    assert result.detections
+    assert all(math.isnan(found.score) and found.score_source is ScoreSource.NONE
+               for found in result.detections)
+    assert perceiver.scorer.answered.reasoning.prefix is None
+
+
+@pytest.mark.parametrize('source', list(ScoreSource)[1:], ids=lambda source: source.name)
+def test_every_source_gives_every_object_a_score(perceiver, image, source):
+    result = ask(perceiver, image, dataclasses.replace(FULL, source=source))
+    assert result.detections
+    for found in result.detections:
+        assert found.score_source is source
+        assert 0 <= found.score <= 1
+    answered = perceiver.scorer.answered
+    assert (answered.reasoning.prefix is not None) == (source in (
+        ScoreSource.EXISTENCE, ScoreSource.CONSISTENCY))
+
+
+def test_scores_are_what_the_features_say(perceiver, image):
+    result = ask(perceiver, image, FULL)
+    scorer = perceiver.scorer
+    features = scorer.features(scorer.answered, ())
+    assert set(features) == set(FREE)
+    number = len(result.detections)
+    odds = 0.5 + np.array([found.mask_score for found in result.detections]) - 2 * math.log(number)
+    assert [found.score for found in result.detections] == pytest.approx(1 / (1 + np.exp(-odds)))
+    # The reasoning writes every box, and the answer copies it.
+    assert (features['repeat'] > 0.5).all() and (features['agreement'] > 0.5).all()
+    assert np.isfinite(features['claim']).all() and (features['claim'] <= 0).all()
+
+
+def test_what_costs_is_there_when_asked_for(perceiver, image):
+    ask(perceiver, image, dataclasses.replace(FULL, source=ScoreSource.EXISTENCE))
+    scorer = perceiver.scorer
+    features = scorer.features(scorer.answered, tuple(COSTLY))
+    assert np.isfinite(features['existence']).all()
+    assert ((features['consistency'] >= 0) & (features['consistency'] <= 1)).all()
+    # Three objects that are there, asked for with a word that fits all.
+    assert (features['existence'] > 0).all() and (features['consistency'] > 0).any()
+
+
+def test_without_masks_the_fusion_takes_the_mean(perceiver, image):
+    result = ask(perceiver, image, FULL, want_masks=False)
+    odds = 0.5 + 0.5 - 2 * math.log(len(result.detections))
+    assert [found.score for found in result.detections] == pytest.approx(
+        [1 / (1 + math.exp(-odds))] * len(result.detections))
+
+
+def test_what_has_no_score_says_so(perceiver, image):
+    card = ConfidenceCard(ScoreSource.MASK_IOU, threshold=0.9)
+    result = ask(perceiver, image, card, want_masks=False)
+    assert result.detections and all(math.isnan(found.score) for found in result.detections)
+
+
+def test_the_threshold_leaves_out_what_is_below(perceiver, image):
+    card = ConfidenceCard(ScoreSource.MASK_IOU)
+    whole = ask(perceiver, image, card)
+    scores = sorted(found.score for found in whole.detections)
+    assert len(scores) > 1
+    some = ask(perceiver, image, dataclasses.replace(card, threshold=scores[1]))
+    kept = [found for found in whole.detections if found.score >= scores[1]]
+    assert [found.box for found in some.detections] == [found.box for found in kept]
+    assert [found.index for found in some.detections] == list(range(len(kept)))
+    assert some.status is Status.OK and some.status_message.startswith('1 left out')
+    none = ask(perceiver, image, dataclasses.replace(card, threshold=1.0))
+    assert none.status is Status.NO_OBJECT and none.count == 0
+    assert none.status_message.startswith(f'{len(scores)} left out')
+
+
+def test_a_plain_answer_has_nothing_to_score(perceiver, image):
+    perceiver.scorer = Spy(dataclasses.replace(FULL, source=ScoreSource.CONSISTENCY))
+    result = perceiver.perceive(image, 'What is on the table?')
+    assert result.task is Task.VQA and not result.detections and result.answer
+
+
+@pytest.mark.parametrize(('left_out', 'kept', 'status', 'expected'), [
+    (0, 2, Status.OK, Status.OK),
+    (1, 2, Status.OK, Status.OK),
+    (1, 0, Status.OK, Status.NO_OBJECT),
+    (1, 0, Status.PARTIAL, Status.PARTIAL),              # there may have been more
+    (1, 0, Status.LIMIT_REACHED, Status.LIMIT_REACHED),
+])
+def test_what_is_left_of_none_is_nothing(left_out, kept, status, expected):
+    detections = [Detection(i, (0, 0, 1, 1)) for i in range(kept)]
+    new, message = without(left_out, detections, status, 'so')
+    assert new is expected
+    assert ('left out' in message) == bool(left_out)

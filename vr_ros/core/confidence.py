@@ -1,0 +1,183 @@
+"""How sure a model was of each object that it named: features that cost nothing, and their fusion.
+
+VisionReasoner gives no confidence. What it wrote was drawn from probabilities, and the segmenter
+judges its own masks: from these come features, one number per object, NaN where they say nothing.
+A model that reasons writes its boxes more than once; copying is certain, so what counts is where a
+box was written first.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.special import expit
+
+from vr_ros.core.geometry import box_area, box_iou_matrix
+from vr_ros.core.types import NAN, Detection, ParsedObject, Size
+from vr_ros.core.written import Written, list_start
+
+Features = Mapping[str, np.ndarray]
+
+# What each feature is; those of FREE come with every answer, the others when asked for.
+FREE = {
+    'tokens': 'mean log-probability of the tokens of the box, where it was first written',
+    'copy': 'the same where the answer has it, if the reasoning had it before',
+    'spread': 'log of the standard deviation of its numbers, as a share of its edges',
+    'margin': 'log-odds of another object against the end, where it was begun',
+    'repeat': 'IoU with the box of the reasoning that is most like it',
+    'claim': 'log-probability of the clause of the reasoning that speaks of it',
+    'opening': "log-probability of the reasoning's first clauses, to its first full stop",
+    'objects': 'log of the number of objects in the answer',
+    'area': 'log of the share of the image that the box covers',
+    'mask_iou': "the segmenter's own estimate of its mask's IoU",
+    'agreement': 'IoU of the box and the box around its mask',
+}
+COSTLY = {
+    'existence': 'log-odds of yes against no when asked whether it is there',
+    'consistency': 'mean IoU with its counterparts in answers drawn by chance, 0 without one',
+}
+FEATURES = {**FREE, **COSTLY}
+# Less alike, a box of the reasoning is that of another object.
+SAME_OBJECT = 0.5
+# Log-odds further out are alike.
+MOST_ODDS = 14.0
+
+
+@dataclass(frozen=True)
+class Term:
+    """One feature of a fusion; the mean stands in where the feature is NaN."""
+
+    weight: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """A logistic function of features: the probability that a box is right.
+
+    :param terms: by the feature's name.
+    """
+
+    bias: float
+    terms: Mapping[str, Term] = field(default_factory=dict)
+
+    def score(self, features: Features, number: int) -> np.ndarray:
+        """:param number: of objects. :return: (number,) 0 to 1."""
+        odds = np.full(number, self.bias)
+        for name, term in self.terms.items():
+            values = np.asarray(features.get(name, np.full(number, NAN)), float)
+            odds += term.weight * np.where(np.isfinite(values), values, term.mean)
+        return expit(odds)
+
+
+def text_features(written: Written, objects: Sequence[ParsedObject]) -> dict[str, np.ndarray]:
+    """Compute what the tokens tell: tokens, spread, margin, claim, opening, objects.
+
+    :param objects: of the answer, in its order.
+    :return: (N,) by name.
+    """
+    names = ('tokens', 'copy', 'spread', 'margin', 'repeat', 'claim')
+    rows = np.full((len(objects), len(names)), NAN)
+    start = objects[0].span[0] if objects else 0
+    opens, answered, mentioned = list_start(written.text, objects), -1, -1
+    for row, found in zip(rows, objects, strict=True):
+        own, is_own = written.find_box(found.box, *found.span) or (None, 0.0)
+        if own is None or is_own < 1:
+            continue
+        before = answered if answered >= 0 else start if opens is None else opens
+        end = written.chance_of_end(_between(written, before, own), opens)
+        answered = int(own[-1, 1])
+        first, alike = written.find_box(found.box, 0, start) or (None, NAN)
+        source = own
+        if first is not None and alike >= SAME_OBJECT:
+            source, at = first, int(first[0, 0])
+            before = mentioned if 0 <= mentioned <= at else written.clause_start(at)
+            end = max(end, written.chance_of_end(_between(written, before, first), None))
+            mentioned = int(first[-1, 1])
+            clause = written.clause_about(at)
+            row[5] = NAN if clause is None else written.sum_of(*clause)
+        row[:5] = (
+            written.mean_of(source), written.mean_of(own), _spread(written, source, found),
+            _log_odds(1 - end), alike)
+    before = start if opens is None else opens
+    opening = written.sum_of(0, _first_stop(written.text, before)) if before else NAN
+    number = np.full(len(objects), math.log(max(len(objects), 1)))
+    return dict(zip(names, rows.T, strict=True)) | {
+        'opening': np.full(len(objects), opening), 'objects': number}
+
+
+def _between(written: Written, start: int, numbers: np.ndarray) -> range:
+    """:return: the tokens that follow a place and come before those of the first number."""
+    first = written.tokens_of(start, start + 1).start if start else 0
+    return range(first, written.tokens_of(*numbers[0]).start)
+
+
+def _spread(written: Written, places: np.ndarray, found: ParsedObject) -> float:
+    edges = np.maximum(1.0, np.subtract(found.box[2:], found.box[:2]))
+    shares = [written.spread(*place) / edges[i % 2] for i, place in enumerate(places)]
+    return math.log(max(float(np.mean(shares)), 1e-4))
+
+
+def _first_stop(text: str, end: int) -> int:
+    place = text.find('.', 0, end)
+    return end if place < 0 else place
+
+
+def _log_odds(chance: float) -> float:
+    if not 0 < chance < 1:
+        return math.copysign(MOST_ODDS, chance - 0.5)
+    return float(np.clip(math.log(chance / (1 - chance)), -MOST_ODDS, MOST_ODDS))
+
+
+def log_odds(chances: Sequence[float]) -> np.ndarray:
+    """Turn probabilities into log-odds; NaN stays.
+
+    :return: (N,) within MOST_ODDS of 0.
+    """
+    return np.array([NAN if math.isnan(chance) else _log_odds(chance) for chance in chances])
+
+
+def mask_features(
+    detections: Sequence[Detection], mask_boxes: Sequence[Sequence[float] | None], size: Size
+) -> dict[str, np.ndarray]:
+    """Compute what boxes and masks tell: area, mask_iou, agreement.
+
+    :param mask_boxes: the box around each detection's mask; None: it has none.
+    :param size: of the image.
+    :return: (N,) by name.
+    """
+    boxes = np.array([found.box for found in detections], float).reshape(-1, 4)
+    share = box_area(boxes) / max(size.width * size.height, 1)
+    agreement = np.array([
+        NAN if around is None else box_iou_matrix(box[None], np.array([around], float))[0, 0]
+        for box, around in zip(boxes, mask_boxes, strict=True)])
+    return {
+        'area': np.log(np.maximum(share, 1e-6)),
+        'mask_iou': np.array([found.mask_score for found in detections], float),
+        'agreement': agreement,
+    }
+
+
+def consistency(boxes: np.ndarray, samples: Sequence[np.ndarray], least_iou: float = 0.5,
+                ) -> np.ndarray:
+    """Say how much of other answers agrees with each box.
+
+    In each other answer a box has one counterpart at most, and is that of one only.
+
+    :param boxes: (N, 4), :param samples: (M, 4) each, of the other answers.
+    :param least_iou: boxes that overlap less are no counterparts.
+    :return: (N,) mean over answers of the counterpart's IoU, 0 where it has none; NaN without
+        other answers.
+    """
+    if not samples:
+        return np.full(len(boxes), NAN)
+    total = np.zeros(len(boxes))
+    for others in samples:
+        iou = box_iou_matrix(boxes, others)
+        iou = np.where(iou >= least_iou, iou, 0.0)
+        rows, columns = linear_sum_assignment(iou, maximize=True)
+        total[rows] += iou[rows, columns]
+    return total / len(samples)

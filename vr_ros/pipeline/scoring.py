@@ -1,0 +1,182 @@
+"""Give the objects of an answer their scores, from the source that the model card names."""
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import expit
+
+from vr_ros.core.answer import parse_answer
+from vr_ros.core.confidence import (
+    Features,
+    consistency,
+    log_odds,
+    mask_features,
+    text_features,
+)
+from vr_ros.core.prompt import PromptTemplate, clean_question, render_chat, without_markup
+from vr_ros.core.rle import rle_box
+from vr_ros.core.types import NAN, Detection, ParsedObject, ScoreSource, Size, Task
+from vr_ros.core.written import Written
+from vr_ros.models.card_confidence import fill_in, needed_features
+from vr_ros.models.card_types import ConfidenceCard, ExistenceCard
+from vr_ros.models.qwen_vl import QwenVLReasoner, Reasoning
+from vr_ros.models.second_look import SecondLook
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """An answer and all that scores can come from.
+
+    :param objects: as the model wrote them, :param detections: the same in pixels of the image.
+    :param size: of the image.
+    """
+
+    reasoner: QwenVLReasoner
+    question: str
+    task: Task
+    objects: tuple[ParsedObject, ...]
+    reasoning: Reasoning
+    detections: tuple[Detection, ...]
+    size: Size
+
+    @cached_property
+    def model_boxes(self) -> np.ndarray:
+        """(N, 4) in the model's own numbers."""
+        return np.array([found.box for found in self.objects], float).reshape(-1, 4)
+
+    def written(self, ends: tuple[str, ...]) -> Written:
+        """Bring the text together with its tokens.
+
+        :param ends: texts that say that no object follows.
+        """
+        top = self.reasoning.top
+        return Written(
+            self.reasoning.text, np.array(self.reasoning.token_spans, int).reshape(-1, 2),
+            top.log_probs, lambda step: self.reasoner.texts_of(top.ids[step]), ends)
+
+
+class Scorer:
+    """Scores by one model card.
+
+    :param card: what the scores are made of.
+    """
+
+    def __init__(self, card: ConfidenceCard) -> None:
+        self.card = card
+        self._needed = needed_features(card)
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether the model is asked more about the image than the instruction."""
+        return bool(self._needed)
+
+    def judge(self, answered: Answered) -> tuple[tuple[Detection, ...], int]:
+        """Score the objects of an answer.
+
+        :return: those that are kept, numbered anew, and how many were left out for their score.
+        """
+        found = answered.detections
+        if self.card.source is ScoreSource.NONE or not found:
+            return found, 0
+        scores = self.scores(self.features(answered, self._needed), len(found))
+        kept = [
+            dataclasses.replace(one, score=float(score), score_source=self.card.source)
+            for one, score in zip(found, scores, strict=True)
+            # What has no score is not below any.
+            if not score < self.card.threshold]
+        return (tuple(dataclasses.replace(one, index=index) for index, one in enumerate(kept)),
+                len(found) - len(kept))
+
+    def scores(self, features: Features, number: int) -> np.ndarray:
+        """Make scores of features.
+
+        :param number: of objects.
+        :return: (number,) 0 to 1, or NaN where the source says nothing.
+        """
+        source = self.card.source
+        if source is ScoreSource.FUSED and self.card.fusion is not None:
+            return self.card.fusion.score(features, number)
+        return SCORES[source](np.asarray(features[source.name.lower()], float))
+
+    def features(self, answered: Answered, costly: Collection[str]) -> dict[str, np.ndarray]:
+        """Compute what is known of the objects of an answer.
+
+        :param costly: what is wanted of existence and consistency.
+        :return: (N,) by name, see vr_ros.core.confidence.
+        """
+        mask_boxes = [
+            None if found.mask is None else rle_box(found.mask) for found in answered.detections]
+        features = text_features(answered.written(self.card.ends), answered.objects)
+        features |= mask_features(answered.detections, mask_boxes, answered.size)
+        if 'existence' in costly and self.card.existence is not None:
+            features['existence'] = log_odds(exist(answered, self.card.existence))
+        if 'consistency' in costly:
+            features['consistency'] = self._consistency(answered)
+        return features
+
+    def _consistency(self, answered: Answered) -> np.ndarray:
+        if answered.reasoning.prefix is None:
+            return np.full(len(answered.objects), NAN)
+        look = SecondLook(answered.reasoner, answered.reasoning.prefix)
+        texts = look.samples(self.card.samples, self.card.temperature)
+        return consistency(answered.model_boxes, [
+            np.array([found.box for found in parse_answer(text).objects], float).reshape(-1, 4)
+            for text in texts])
+
+
+SCORES = {
+    ScoreSource.TOKENS: np.exp,
+    ScoreSource.MARGIN: expit,
+    ScoreSource.EXISTENCE: expit,
+    ScoreSource.MASK_IOU: lambda values: np.clip(values, 0, 1),
+    ScoreSource.CONSISTENCY: lambda values: values,
+}
+
+
+def exist(answered: Answered, card: ExistenceCard) -> np.ndarray:
+    """Ask about each object whether it is there.
+
+    :return: (N,) probability of yes among yes and no; NaN where the model says neither.
+    """
+    reasoning, reasoner = answered.reasoning, answered.reasoner
+    if reasoning.prefix is None:
+        return np.full(len(answered.objects), NAN)
+    own = reasoner.card.template(answered.task)
+    template = PromptTemplate(own.system, card.user) if card.user else own
+    asked = clean_question(answered.question, reasoner.card.question_style(answered.task))
+    prompts = []
+    for found in answered.objects:
+        values = _placeholders(found, answered, card)
+        turn = dataclasses.replace(template, user=fill_in(card.user, values)) if card.user else own
+        chat = render_chat(turn, asked, reasoner.patches.image_tokens(reasoning.model_size))
+        prompts.append(chat + fill_in(card.assistant, values))
+    look = SecondLook(reasoner, reasoning.prefix)
+    return look.probability(prompts, card.yes, card.no, card.max_tokens).numpy()
+
+
+def _placeholders(
+    found: ParsedObject, answered: Answered, card: ExistenceCard
+) -> dict[str, str]:
+    reasoner, size = answered.reasoner, answered.reasoning.model_size
+    quoted = re.search(card.quote, answered.reasoning.text) if card.quote else None
+    scale = np.ones(2)
+    if reasoner.card.coordinates == 'relative_1000':
+        scale = np.array([size.width, size.height]) / 1000
+    corners = np.array(found.box).reshape(2, 2) * scale
+    last = np.array([size.width, size.height]) // reasoner.patches.factor - 1
+    column, row = np.clip(corners.mean(axis=0) // reasoner.patches.factor, 0, last).astype(int)
+    box = ', '.join(f'{number:g}' for number in found.box)
+    return {
+        'question': answered.question,
+        'label': without_markup(found.label),
+        'box': f'[{box}]',
+        'row': str(row),
+        'column': str(column),
+        # The model may have written what would end its prompt.
+        'quote': without_markup(quoted.group(1) or '') if quoted else '',
+    }
