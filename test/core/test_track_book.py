@@ -10,7 +10,7 @@ import pytest
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.track_book import TrackBook, match
-from vr_ros.core.types import Detection, Mask, Stamp, TrackState
+from vr_ros.core.types import Detection, Mask, ScoreSource, Stamp, TrackState
 
 SHAPE = (40, 60)
 NEW, TRACKED = TrackState.NEW, TrackState.TRACKED
@@ -45,6 +45,21 @@ def states(found: Iterable[Detection] | None) -> list[tuple[str, TrackState]]:
     found = list(found)
     assert [one.index for one in found] == list(range(len(found)))
     return [(one.track_id, one.track_state) for one in found]
+
+
+def test_an_object_keeps_the_score_of_the_answer_that_named_it(book: TrackBook) -> None:
+    def scored(found: Detection, score: float) -> Detection:
+        return replace(found, score=score, score_source=ScoreSource.FUSED)
+
+    seeds = [scored(found, 0.25 + found.index / 2) for found in at(0, 30)]
+    book.answer(1, 10, stamp(1), seeds)
+    # The tracker hands on what it was seeded with.
+    seen, hidden = replace(seeds[0], mask=square(2)), replace(seeds[1], mask=None)
+    followed = book.follow(1, 11, stamp(1.1), [seen, hidden])
+    lost = book.follow(1, 12, stamp(9), [seen])
+    for found in (followed, lost):
+        assert [(one.score, one.score_source) for one in found or ()] == [
+            (0.25, ScoreSource.FUSED), (0.75, ScoreSource.FUSED)]
 
 
 def test_ids_survive_frames_and_answers(book: TrackBook) -> None:
