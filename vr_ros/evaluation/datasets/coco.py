@@ -1,5 +1,5 @@
-"""COCO's JSON of instances, which CVAT and others export: every category that an image has is asked
-for."""
+"""COCO's JSON of instances, which CVAT and others export, and LVIS's: every category that an image
+has is asked for."""
 from __future__ import annotations
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vr_ros.core.types import Task
+from vr_ros.core.types import Size, Task
 from vr_ros.evaluation.datasets.regions import read_region
 from vr_ros.evaluation.datasets.sample import (
     DataSetError,
@@ -32,12 +32,18 @@ class Coco:
     """Samples from a file of instances; the instruction is the category's name.
 
     Images lie, by their file_name, beside the file, in ``images`` or the split's folder beside it,
-    or the same one folder up.
+    or the same one folder up; those of LVIS by the end of their coco_url. What LVIS knows not to be
+    in an image is asked for, too, and what it knows to be there without every instance is not.
+
+    ``images`` are the names without suffix of all that are listed, ``labels`` those of all
+    categories.
 
     :param path: of the file.
     :param split: name of a folder with images; may be empty.
     :raises DataSetError: if it is no such file, or an annotation's image or category is not listed.
     """
+
+    figure = ''
 
     def __init__(self, path: Path, split: str = '') -> None:
         try:
@@ -61,19 +67,36 @@ class Coco:
         self.name = f'{path.parent.resolve().name}/{path.name} {digest(data)}'
         self.ids = tuple(f'{image["id"]}/{category}' for image, category, _ in self._groups)
         require_unique(self.ids, path)
+        self.images = frozenset(Path(str(i.get('file_name'))).stem for i in content['images'])
+        self.labels = frozenset(str(category['name']) for category in content['categories'])
+        self._places = {(Path(str(image.get('file_name'))).stem, category): place
+                        for place, (image, category, _) in enumerate(self._groups)}
 
     def load(self, place: int) -> Sample:
         """Read one sample.
 
         :raises SampleError: if its image or an annotation cannot be used.
         """
-        image, category, annotations = self._groups[place]
-        name = str(image['file_name'])
+        image, category, _ = self._groups[place]
+        name = str(image.get('file_name') or '/'.join(str(image['coco_url']).split('/')[-2:]))
         found = (folder / name for folder in self._folders)
         pixels = read_image(next((path for path in found if os.path.exists(path)), Path(name)))
+        return Sample(pixels, category, self._truth(place, size_of(pixels)), Task.DETECTION)
+
+    def annotated(self, image: str, label: str, size: Size) -> Truth | None:
+        """Read what is annotated on an image, without the image.
+
+        :param image: its file's name without suffix, one of ``images``.
+        :param label: one of ``labels``.
+        :return: None where no object has the label.
+        :raises SampleError: if an annotation cannot be used, or the size is another.
+        """
+        place = self._places.get((image, label))
+        return None if place is None else self._truth(place, size)
+
+    def _truth(self, place: int, size: Size) -> Truth:
         try:
-            return Sample(
-                pixels, category, _truth(pixels, image, category, annotations), Task.DETECTION)
+            return _truth(size, *self._groups[place])
         except (KeyError, TypeError, ValueError) as error:
             raise SampleError(f'broken annotation: {type(error).__name__} {error}') from error
 
@@ -85,15 +108,19 @@ def _groups(content: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str, li
     of: dict[tuple[Any, Any], list[Any]] = defaultdict(list)
     for annotation in content['annotations']:
         of[annotation['image_id'], annotation['category_id']].append(annotation)
+    for image_id, image in images.items():
+        for category in image.get('neg_category_ids', ()):
+            of.setdefault((image_id, category), [])
+        for category in image.get('not_exhaustive_category_ids', ()):
+            of.pop((image_id, category), None)
     order = {image_id: place for place, image_id in enumerate(images)}
     return [(images[image_id], names[category_id], of[image_id, category_id])
             for image_id, category_id in sorted(of, key=lambda key: (order[key[0]], key[1]))]
 
 
 def _truth(
-    pixels: np.ndarray, image: Mapping[str, Any], category: str, annotations: Sequence[Any],
+    size: Size, image: Mapping[str, Any], category: str, annotations: Sequence[Any],
 ) -> Truth:
-    size = size_of(pixels)
     stated = image.get('width', size.width), image.get('height', size.height)
     if stated != (size.width, size.height):
         raise SampleError(f'an image of {size.width}x{size.height}, stated to be'

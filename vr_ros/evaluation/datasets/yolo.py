@@ -29,10 +29,13 @@ class Yolo:
     name from ``data.yaml``.
 
     A line is ``class x y width height`` of a box, centre first, or ``class x y x y …`` of a
-    polygon; all are shares of the image's width and height.
+    polygon; all are shares of the image's width and height. ``images`` are the names without suffix
+    of all that have a file of labels, be it empty, ``labels`` the names of all classes.
 
     :raises DataSetError: if names or labels are missing.
     """
+
+    figure = ''
 
     def __init__(self, folder: Path, split: str = '') -> None:
         self._names = _names(folder)
@@ -48,6 +51,7 @@ class Yolo:
                      f' {digest(*texts, *texts.values(), str(self._names))}')
         self.ids = tuple(f'{stem}/{number}' for stem, number, _ in self._samples)
         require_unique(self.ids, labels)
+        self.images, self.labels = frozenset(texts), frozenset(self._names.values())
 
     def load(self, place: int) -> Sample:
         """Read one sample.
@@ -60,11 +64,19 @@ class Yolo:
         found = (self._images / f'{stem}{suffix}' for suffix in IMAGES)
         image = read_image(next((p for p in found if p.exists()), self._images / f'{stem}.jpg'))
         category = self._names[number]
-        try:
-            return Sample(
-                image, category, _truth(stem, size_of(image), category, rows), Task.DETECTION)
-        except ValueError as error:
-            raise SampleError(f'label of {stem}: {error}') from error
+        return Sample(image, category, _truth(stem, size_of(image), category, rows), Task.DETECTION)
+
+    def annotated(self, image: str, label: str, size: Size) -> Truth | None:
+        """Read what is annotated on an image, without the image.
+
+        :param image: its file's name without suffix, one of ``images``.
+        :param label: one of ``labels``.
+        :return: None where no object has the label.
+        :raises SampleError: if a line of the labels cannot be used.
+        """
+        rows = [row for stem, number, rows in self._samples
+                if stem == image and self._names.get(number) == label for row in rows]
+        return _truth(image, size, label, rows) if rows else None
 
 
 def _names(folder: Path) -> dict[str, str]:
@@ -88,19 +100,25 @@ def _by_class(text: str) -> dict[str, list[list[str]]]:
 
 
 def _truth(image: str, size: Size, category: str, rows: list[list[str]]) -> Truth:
-    """A box is taken as it is, a polygon by its corners; masks where all are polygons."""
+    """A box is taken as it is, a polygon by its corners; masks where all are polygons.
+
+    :raises SampleError: if a row is neither.
+    """
     scale = np.array([size.width, size.height], float)
     boxes, masks = [], []
-    for row in rows:
-        numbers = np.array(row, float)
-        if len(numbers) == 4:
-            centre, half = numbers[:2] * scale, numbers[2:] * scale / 2
-            boxes.append([*(centre - half), *(centre + half)])
-        elif len(numbers) >= 6 and len(numbers) % 2 == 0:
-            corners = numbers.reshape(-1, 2) * scale
-            boxes.append([*corners.min(0), *corners.max(0)])
-            masks.append(polygon_to_rle(corners.ravel().tolist(), size))
-        else:
-            raise ValueError(f'{len(numbers)} numbers, neither a box nor a polygon')
+    try:
+        for row in rows:
+            numbers = np.array(row, float)
+            if len(numbers) == 4:
+                centre, half = numbers[:2] * scale, numbers[2:] * scale / 2
+                boxes.append([*(centre - half), *(centre + half)])
+            elif len(numbers) >= 6 and len(numbers) % 2 == 0:
+                corners = numbers.reshape(-1, 2) * scale
+                boxes.append([*corners.min(0), *corners.max(0)])
+                masks.append(polygon_to_rle(corners.ravel().tolist(), size))
+            else:
+                raise ValueError(f'{len(numbers)} numbers, neither a box nor a polygon')
+    except ValueError as error:
+        raise SampleError(f'label of {image}: {error}') from error
     return Truth(image, size, category, check_boxes(boxes, size),
                  tuple(masks) if len(masks) == len(rows) else None)
