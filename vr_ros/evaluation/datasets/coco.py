@@ -43,8 +43,6 @@ class Coco:
     :raises DataSetError: if it is no such file, or an annotation's image or category is not listed.
     """
 
-    figure = ''
-
     def __init__(self, path: Path, split: str = '') -> None:
         try:
             data = path.read_bytes()
@@ -96,7 +94,7 @@ class Coco:
 
     def _truth(self, place: int, size: Size) -> Truth:
         try:
-            return _truth(size, *self._groups[place])
+            return truth_of(size, *self._groups[place])
         except (KeyError, TypeError, ValueError) as error:
             raise SampleError(f'broken annotation: {type(error).__name__} {error}') from error
 
@@ -118,9 +116,13 @@ def _groups(content: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str, li
             for image_id, category_id in sorted(of, key=lambda key: (order[key[0]], key[1]))]
 
 
-def _truth(
+def truth_of(
     size: Size, image: Mapping[str, Any], category: str, annotations: Sequence[Any],
 ) -> Truth:
+    """Make what is true of annotations of one image; without any, nothing is there.
+
+    :raises SampleError, KeyError, TypeError, ValueError: if one of them cannot be used.
+    """
     stated = image.get('width', size.width), image.get('height', size.height)
     if stated != (size.width, size.height):
         raise SampleError(f'an image of {size.width}x{size.height}, stated to be'

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from vr_ros.evaluation.datasets.coco import Coco
 from vr_ros.evaluation.datasets.columns import Columns
+from vr_ros.evaluation.datasets.cvat import Cvat
 from vr_ros.evaluation.datasets.folder import Folder
 from vr_ros.evaluation.datasets.hub import cached_snapshot, is_hub_name, is_online, open_hub
 from vr_ros.evaluation.datasets.known import KNOWN, find_known
 from vr_ros.evaluation.datasets.parquet import Table, open_table
 from vr_ros.evaluation.datasets.pictures import Pictures
+from vr_ros.evaluation.datasets.reasonseg import ReasonSeg, is_reasonseg
+from vr_ros.evaluation.datasets.refer import Refer, find_refs
 from vr_ros.evaluation.datasets.sample import DataSet, DataSetError
 from vr_ros.evaluation.datasets.splits import SUFFIXES, find_tables
 from vr_ros.evaluation.datasets.yolo import Yolo
@@ -31,8 +34,8 @@ def open_data_set(name_or_path: str, split: str = '') -> DataSet:
     if len(formats) != 1:
         raise DataSetError(
             f'{path}: files of {" and ".join(formats)}; name one of its files' if formats else
-            f'{path}: no data set: no JSON lines, COCO JSON, Parquet or Arrow files, or YOLO'
-            ' labels')
+            f'{path}: no data set: no JSON lines, COCO JSON, Parquet or Arrow files, CVAT XML,'
+            ' referring expressions, ReasonSeg shapes or YOLO labels')
     return next(iter(formats.values()))(path, split)
 
 
@@ -65,6 +68,13 @@ def _has(path: Path, *patterns: str) -> bool:
     return path.is_dir() and any(any(path.glob(pattern)) for pattern in patterns)
 
 
+def _is_coco(path: Path) -> bool:
+    if find_refs(path) or is_reasonseg(path):
+        return False
+    return path.suffix == '.json' or _has(path, 'annotations/*.json') or (
+        _has(path, '*.json') and not _has(path, '**/*.arrow', '**/*.parquet'))
+
+
 def _open_columns(path: Path, split: str) -> DataSet:
     name = path.resolve().name
     if path.is_file():
@@ -85,8 +95,12 @@ _FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, str], DataSet]
         lambda path: path.suffix in SUFFIXES or _has(path, *(f'**/*{end}' for end in SUFFIXES)),
         _open_columns),
     'COCO JSON': (
-        lambda path: path.suffix == '.json' or _has(path, 'annotations/*.json') or (
-            _has(path, '*.json') and not _has(path, '**/*.arrow', '**/*.parquet')),
+        _is_coco,
         lambda path, split: Coco(_pick(path, '.json', split), split)),
+    'referring expressions': (lambda path: bool(find_refs(path)), Refer),
+    'ReasonSeg': (is_reasonseg, ReasonSeg),
+    'CVAT XML': (
+        lambda path: path.suffix == '.xml' or _has(path, 'annotations.xml'),
+        lambda path, split: Cvat(path if path.is_file() else path / 'annotations.xml', split)),
     'YOLO labels': (lambda path: _has(path, 'labels'), Yolo),
 }

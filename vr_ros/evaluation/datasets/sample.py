@@ -47,7 +47,8 @@ class DataSet(Protocol):
     """Samples by their place; opened anew by each process, so that nothing large is passed on.
 
     ``name``: what it is and a digest of what it was read from. ``ids``: one per sample, each once,
-    the same whenever the same files are read.
+    the same whenever the same files are read. One that is scored by one figure above all names it
+    in ``figure``, see :func:`main_figure`.
     """
 
     name: str
@@ -124,6 +125,11 @@ def check_sizes(masks: Iterable[Mask], size: Size) -> None:
         if mask.size != size:
             raise SampleError(f'a mask of {mask.size.width}x{mask.size.height} for an image of'
                               f' {size.width}x{size.height}')
+
+
+def main_figure(data_set: DataSet) -> str:
+    """Name the figure by which a data set is scored; empty where it is by none above others."""
+    return getattr(data_set, 'figure', '')
 
 
 def digest(*contents: bytes | str) -> str:

@@ -35,8 +35,6 @@ class Yolo:
     :raises DataSetError: if names or labels are missing.
     """
 
-    figure = ''
-
     def __init__(self, folder: Path, split: str = '') -> None:
         self._names = _names(folder)
         self._images = folder / 'images' / split
