@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -46,7 +47,8 @@ class OneFrame:
 @pytest.fixture(scope='module')
 def maker():
     card = load_card('sim_tiny')
-    return BatchMaker(OneFrame(), make_tokenizer(card, SIZE), card.reasoner, SIZE, seed=1)
+    return BatchMaker(
+        OneFrame(), make_tokenizer(card, SIZE), card.reasoner, SIZE, seed=1, checks=0)
 
 
 @pytest.fixture(scope='module')
@@ -58,12 +60,17 @@ def words(maker, row) -> list[str]:
     return [maker.tokenizer.decode([int(token)]) for token in row]
 
 
-def test_every_place_token_has_the_numbers_of_the_object_it_names(maker, batch):
-    assert len(batch.places) == len(batch.numbers) >= 3 * len(batch.input_ids)
+def check_places(maker, batch):
+    assert len(batch.places) == len(batch.numbers)
     for (row, column), numbers in zip(batch.places.tolist(), batch.numbers.tolist(), strict=True):
         place = maker.tokenizer.decode([int(batch.input_ids[row, column])])
         x_min, y_min, x_max, y_max = numbers[:4]
         assert place == f' r{(y_min + y_max) // 2 // 28}c{(x_min + x_max) // 2 // 28}'
+
+
+def test_every_place_token_has_the_numbers_of_the_object_it_names(maker, batch):
+    assert len(batch.places) >= 3 * len(batch.input_ids)
+    check_places(maker, batch)
 
 
 def test_what_is_learnt_is_the_response_alone(maker, batch):
@@ -92,3 +99,21 @@ def test_warming_up_takes_the_image_alone(maker):
     assert (batch.labels == IGNORED).all() and batch.places.shape == (0, 2)
     image = maker.tokenizer.convert_tokens_to_ids('<|image_pad|>')
     assert (batch.input_ids == image).sum(1).tolist() == [36, 36]
+
+
+def test_some_questions_are_about_a_box(maker):
+    mixed = BatchMaker(OneFrame(), maker.tokenizer, maker.card, SIZE, seed=2, checks=0.3)
+    batch = mixed.draw(100)
+    asked = [''.join(words(mixed, ids[labels == IGNORED]))
+             for ids, labels in zip(batch.input_ids, batch.labels, strict=True)]
+    checks = [i for i, text in enumerate(asked) if 'Is the object at [' in text]
+    assert 0.2 < len(checks) / len(asked) < 0.4
+    # Prompt and response take few tokens: the words that never change are one each.
+    opening = maker.tokenizer('Is the object at [')['input_ids']
+    assert words(maker, opening)[0] == 'Is the object at '
+    check_places(mixed, batch)
+    for row in checks:
+        learnt = batch.labels[row] != IGNORED
+        said = words(mixed, batch.labels[row][learnt])
+        assert batch.weights[row][learnt][said.index('<answer>') + 1] == CHOICE_WEIGHT
+        assert re.search('<answer>(yes|no)</answer><.im_end.>$', ''.join(said))

@@ -106,7 +106,7 @@ def describe(query: Query) -> str:
             return 'all objects'
 
 
-def _verdict(instruction: SimInstruction, thing: ObjectTruth) -> str:
+def verdict(instruction: SimInstruction, thing: ObjectTruth) -> str:
     """Tell whether a thing fits the words; whether it also stands where it should comes later."""
     query, ids = instruction.query, instruction.anchor_ids
     if query.form in (Form.RELATED, Form.COMPARE):
@@ -125,7 +125,7 @@ def response(instruction: SimInstruction, truth: FrameTruth, model_size: Size) -
     :return: ``<think>…</think><answer>…</answer>``.
     """
     objects = model_objects(truth.targets, truth.size, model_size)
-    seen = ';'.join(o.place + o.name + _verdict(instruction, o.truth) for o in objects) or NOTHING
+    seen = ';'.join(o.place + o.name + verdict(instruction, o.truth) for o in objects) or NOTHING
     reasoning = f'{AIM_OPENING} {describe(instruction.query)}{LIST_OPENING}{seen}'
     if instruction.task is Task.VQA:
         return f'<think>{reasoning}</think><answer>{instruction.answer}</answer>'

@@ -14,8 +14,9 @@ from vr_ros.core.prompt import clean_question, render_chat
 from vr_ros.core.types import Size, Task
 from vr_ros.models.card import ReasonerCard
 from vr_ros.models.preprocess import QWEN2_5_VL_PATCHES, patchify
-from vr_ros.sim.instructions import SimInstruction, generate
+from vr_ros.sim.instructions import WEIGHTS, SimInstruction, generate
 from vr_ros.sim.truth import FrameTruth
+from vr_ros.training.sim_checks import Check, draw_check
 from vr_ros.training.sim_targets import (
     CELL_PX,
     MATCH_OPENING,
@@ -33,6 +34,8 @@ from vr_ros.training.trainers.sim_tokenizer import coordinate_tokens, place_toke
 
 IGNORED = -100  # label of positions that carry no loss
 CHOICE_WEIGHT, NUMBER_WEIGHT = 4.0, 4.0
+# Of what is asked: questions about one box.
+CHECK_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,11 @@ class Batch:
 
 class BatchMaker:
     """Draw frames from a bank, instructions from the generator, and write them as token
-    sequences."""
+    sequences.
+
+    :param repeats: instructions per frame.
+    :param checks: share of them that ask whether a box holds what an instruction asks for.
+    """
 
     def __init__(
         self,
@@ -69,9 +76,10 @@ class BatchMaker:
         size: Size,
         seed: int = 0,
         repeats: int = 2,
+        checks: float = CHECK_SHARE,
     ) -> None:
         self.bank, self.tokenizer, self.card, self.size = bank, tokenizer, card, size
-        self.repeats = repeats
+        self.repeats, self.checks = repeats, checks
         self.rng = np.random.default_rng(seed)
         self._image_tokens = QWEN2_5_VL_PATCHES.image_tokens(size)
         self._eos = tokenizer.eos_token_id
@@ -94,16 +102,17 @@ class BatchMaker:
         allowed = np.flatnonzero(self._counts <= max_targets)
         return self.rng.choice(allowed, batch, replace=len(allowed) < batch).tolist()
 
-    def prompt_ids(self, instruction: SimInstruction) -> list[int]:
+    def prompt_ids(self, instruction: SimInstruction | Check) -> list[int]:
         """Tokens of the rendered chat up to where the model starts to write."""
         template = self.card.template(instruction.task)
         question = clean_question(instruction.text, self.card.question_style(instruction.task))
         text = render_chat(template, question, self._image_tokens)
         return self.tokenizer(text, add_special_tokens=False)['input_ids']
 
-    def response_ids(self, instruction: SimInstruction, truth: FrameTruth) -> list[int]:
+    def response_ids(self, instruction: SimInstruction | Check, truth: FrameTruth) -> list[int]:
         """Tokens of the wanted response, with the end of the turn."""
-        text = response(instruction, truth, self.size)
+        is_check = isinstance(instruction, Check)
+        text = instruction.response if is_check else response(instruction, truth, self.size)
         return [*self.tokenizer(text, add_special_tokens=False)['input_ids'], self._eos]
 
     def pixels(self, images: Sequence[np.ndarray], augment: bool) -> torch.Tensor:
@@ -141,7 +150,7 @@ class BatchMaker:
                 questions.append(False)
                 continue
             for _ in range(self.repeats):
-                instruction = generate(truth, self.rng, 'train')
+                instruction = self._ask(truth)
                 questions.append(instruction.task is Task.VQA)
                 prompt, wanted = self.prompt_ids(instruction), self.response_ids(instruction, truth)
                 named = self._named(instruction, truth)
@@ -164,8 +173,24 @@ class BatchMaker:
             torch.tensor(numbers).view(-1, NUMBERS),
         )
 
-    def _named(self, instruction: SimInstruction, truth: FrameTruth) -> list[ModelObject]:
+    def _ask(self, truth: FrameTruth) -> SimInstruction | Check:
+        instruction = generate(truth, self.rng, 'train')
+        if instruction.task is Task.VQA or self.rng.random() >= self._check_chance:
+            return instruction
+        return draw_check(instruction, truth, self.size, self.rng) or instruction
+
+    @cached_property
+    def _check_chance(self) -> float:
+        """Of an instruction that asks for objects: only such become checks."""
+        about = sum(weight for name, weight in WEIGHTS.items() if not name.startswith('vqa'))
+        return min(1.0, self.checks * sum(WEIGHTS.values()) / about)
+
+    def _named(
+        self, instruction: SimInstruction | Check, truth: FrameTruth
+    ) -> list[ModelObject]:
         """Objects in the order in which the response names their places: all, then those wanted."""
+        if isinstance(instruction, Check):
+            return [] if instruction.seen is None else [instruction.seen]
         objects = model_objects(truth.targets, truth.size, self.size)
         return objects + [o for o in objects if o.truth.id in instruction.target_ids]
 

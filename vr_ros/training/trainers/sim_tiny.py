@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from vr_ros.models.card import ModelCard, load_card
 from vr_ros.models.sam2_checkpoint import load_sam2
 from vr_ros.sim.instructions import corpus
 from vr_ros.sim.truth import COLOURS, KINDS, SIZES
-from vr_ros.training import sim_targets
+from vr_ros.training import sim_checks, sim_targets
 from vr_ros.training.trainers.sim_batches import BatchMaker
 from vr_ros.training.trainers.sim_frames import BankSpec, FrameBank, render_bank
 from vr_ros.training.trainers.sim_memory import train_memory
@@ -61,6 +62,7 @@ def prompt_phrases(card: ModelCard) -> list[str]:
             '{Question}'
         )
         phrases += [before, after]
+    phrases += [sim_checks.AT_OPENING, *re.split(r'\{\w+\}', sim_checks.QUESTION)]
     return [phrase for phrase in dict.fromkeys(phrases) if phrase]
 
 
