@@ -8,10 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from builtin_interfaces.msg import Time
-from rclpy.serialization import serialize_message
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header, String
+from bag_maker import Bag, header
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import String
 
 from vr_ros.core.types import (
     Detection,
@@ -22,54 +21,11 @@ from vr_ros.core.types import (
     Task,
 )
 from vr_ros.evaluation.bags import BagCase, differences, read_cases, replay
-from vr_ros.msg import Answer, DetectionArray, Instruction, Outcome
-from vr_ros.msg import Detection as DetectionMsg
-from vr_ros.nodes.bag_writer import BagTopic, BagWriter
-from vr_ros.nodes.message_definitions import message_definition
-
-KINDS = {
-    '/image': Image, '/image/compressed': CompressedImage, '/depth': Image,
-    '/perception/overlay': Image, '/wrist/image': Image, '/instruction': Instruction,
-    '/instruction_text': String, '/perception/active_instruction': Instruction,
-    '/detections': DetectionArray, '/answer': Answer, '/truth/detections': DetectionArray}
+from vr_ros.msg import Answer, Instruction, Outcome
 
 
-class Bag:
-    """A bag in the making; one second from one message to the next."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self._writer, self._at = path, BagWriter(path), 0
-        self._numbers: dict[str, int] = {}
-
-    def add(self, topic: str, message: Any) -> None:
-        kind = KINDS[topic]
-        name = f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}'
-        if topic not in self._numbers:
-            self._numbers[topic] = self._writer.add_topic(
-                BagTopic(topic, name, message_definition(name)))
-        self._at += 10**9
-        self._writer.write(self._numbers[topic], serialize_message(message), self._at, self._at)
-
-    def show(self, stamp: int, topic: str = '/image', frame: str = 'front') -> None:
-        """Add a grey image, as bright as its stamp."""
-        self.add(topic, Image(header=header(stamp, frame), height=4, width=6, encoding='rgb8',
-                              step=18, data=bytes([stamp]) * 72))
-
-    def answer(self, name: str, stamp: int, topic: str = '/detections', frame: str = 'front',
-               **outcome: Any) -> None:
-        outcome = {'instruction_id': name, 'instruction_text': f'text of {name}', 'task': 1,
-                   'is_final': True, **outcome}
-        self.add(topic, DetectionArray(
-            header=header(stamp, frame), outcome=Outcome(**outcome), count=1,
-            detections=[DetectionMsg(x_min=1.0, y_min=2.0, x_max=3.0, y_max=4.0, label='cup')]))
-
-    def cases(self, **options: Any) -> list[BagCase]:
-        self._writer.close()
-        return list(read_cases(self.path, **options))
-
-
-def header(stamp: int, frame: str) -> Header:
-    return Header(stamp=Time(sec=stamp), frame_id=frame)
+def cases(bag: Bag, **options: Any) -> list[BagCase]:
+    return list(read_cases(bag.close(), **options))
 
 
 @pytest.fixture
@@ -77,10 +33,10 @@ def bag(tmp_path: Path) -> Iterator[Bag]:
     yield Bag(tmp_path / 'bag')
 
 
-def marks(cases: list[BagCase]) -> list[tuple[str, int]]:
-    assert all((case.image == case.image[0, 0, 0]).all() for case in cases)
-    assert all(case.image.shape == (4, 6, 3) for case in cases)
-    return [(case.text, int(case.image[0, 0, 0])) for case in cases]
+def marks(found: list[BagCase]) -> list[tuple[str, int]]:
+    assert all((case.image == case.image[0, 0, 0]).all() for case in found)
+    assert all(case.image.shape == (4, 6, 3) for case in found)
+    return [(case.text, int(case.image[0, 0, 0])) for case in found]
 
 
 def test_a_result_belongs_to_the_image_with_its_stamp_and_frame(bag: Bag) -> None:
@@ -96,9 +52,9 @@ def test_a_result_belongs_to_the_image_with_its_stamp_and_frame(bag: Bag) -> Non
     bag.answer('a', 3, source=Source.TRACKED)
     bag.answer('none', 0, status=105)                   # no image took part
     bag.answer('early', 3, is_final=False)
-    cases = bag.cases()
-    assert marks(cases) == [('text of a', 2), ('text of b', 2)]
-    first, second = cases
+    found = cases(bag)
+    assert marks(found) == [('text of a', 2), ('text of b', 2)]
+    first, second = found
     assert (first.frame_id, first.stamp.sec, first.task) == ('front', 2, Task.AUTO)
     assert first.recorded.perception.detections == (
         Detection(0, (1.0, 2.0, 3.0, 4.0), None, 'cup', score=0.0, mask_score=0.0),)
@@ -111,7 +67,7 @@ def test_the_task_and_the_answer_are_found(bag: Bag) -> None:
     bag.answer('a', 1, task=4)
     bag.add('/answer', Answer(header=header(1, 'front'), answer='red', outcome=Outcome(
         instruction_id='a')))
-    case, = bag.cases()
+    case, = cases(bag)
     assert case.task is Task.VQA and case.recorded.perception.answer == 'red'
 
 
@@ -120,7 +76,7 @@ def test_a_task_sent_by_the_action_is_known_from_what_is_active(bag: Bag) -> Non
     bag.add('/perception/active_instruction', Instruction(id='a', text='text of a', task=3))
     bag.answer('a', 1, task=3)
     bag.add('/perception/active_instruction', Instruction())
-    case, = bag.cases()
+    case, = cases(bag)
     assert case.task is Task.COUNTING
 
 
@@ -132,17 +88,17 @@ def test_what_nobody_answered_belongs_to_the_newest_image(bag: Bag) -> None:
     bag.show(3)
     bag.add('/instruction', Instruction(id='late', text='late', task=3))
     bag.add('/instruction', Instruction(id='late', mode=2))                # STOP
-    cases = bag.cases()
-    assert marks(cases) == [('early', 1), ('between', 2), ('late', 3)]
-    assert [case.task for case in cases] == [Task.AUTO, Task.AUTO, Task.COUNTING]
-    assert all(case.recorded is None for case in cases)
+    found = cases(bag)
+    assert marks(found) == [('early', 1), ('between', 2), ('late', 3)]
+    assert [case.task for case in found] == [Task.AUTO, Task.AUTO, Task.COUNTING]
+    assert all(case.recorded is None for case in found)
 
 
 def test_what_was_sent_as_text_is_asked_once(bag: Bag) -> None:
     bag.show(1)
     bag.add('/instruction_text', String(data='text of x'))
     bag.answer('x', 1)
-    assert marks(bag.cases()) == [('text of x', 1)]
+    assert marks(cases(bag)) == [('text of x', 1)]
 
 
 @pytest.mark.parametrize('options', [{}, {'image_topics': ['/wrist/image']}])
@@ -150,7 +106,7 @@ def test_pictures_that_nodes_made_are_no_cameras(bag: Bag, options: dict[str, An
     for topic in ('/depth', '/perception/overlay', '/wrist/image'):
         bag.show(1, topic)
     bag.answer('a', 1)
-    assert len(bag.cases(**options)) == 1
+    assert len(cases(bag, **options)) == 1
 
 
 def test_a_camera_that_was_recorded_twice_is_read_once(bag: Bag) -> None:
@@ -158,13 +114,13 @@ def test_a_camera_that_was_recorded_twice_is_read_once(bag: Bag) -> None:
     bag.add('/image/compressed', CompressedImage(header=header(1, 'front'), format='png', data=png))
     bag.show(1)
     bag.answer('a', 1)
-    assert marks(bag.cases()) == [('text of a', 1)]
+    assert marks(cases(bag)) == [('text of a', 1)]
     assert marks(list(read_cases(bag.path, ['/image/compressed']))) == [('text of a', 9)]
 
 
 def test_a_bag_without_images_has_no_cases(bag: Bag) -> None:
     bag.answer('a', 1)
-    assert bag.cases() == []
+    assert cases(bag) == []
 
 
 class Model:
@@ -180,7 +136,7 @@ def test_a_model_is_asked_again_and_errors_are_answers(bag: Bag) -> None:
     bag.show(1)
     bag.answer('good', 1)
     bag.answer('bad', 1)
-    (good, first), (_, second) = replay(Model(), iter(bag.cases()))
+    (good, first), (_, second) = replay(Model(), iter(cases(bag)))
     assert differences(good.recorded.perception, first) == []
     assert second.status is Status.BAD_INSTRUCTION and second.status_message == 'no'
 

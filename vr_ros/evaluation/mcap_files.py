@@ -42,7 +42,9 @@ class Damage:
     @property
     def words(self) -> list[str]:
         """Say what is missing, one line each."""
-        words = [f'{name} was cut off: of its {size} bytes the last {size - end} are lost'
+        words = [f'{name} was cut off' + (
+                     f': of its {size} bytes the last {size - end} are lost' if end < size else
+                     ' between two records: what came behind is lost')
                  for name, (end, size) in self.ended_at.items()]
         if self.damaged_chunks:
             words.append(f'{self.damaged_chunks} damaged chunks are left out')
