@@ -12,7 +12,7 @@ from vr_ros.models.card import known_cards, load_card
 from vr_ros.models.card_confidence import fill_in, needed_features
 from vr_ros.models.card_types import ConfidenceCard, ExistenceCard
 
-ASK = {'user': 'Is {question} at {box}?', 'yes': ['Yes', 'yes'], 'no': ['No']}
+ASK = {'user': 'Is {question} at {box}?', 'for_yes': ['Yes', 'yes'], 'for_no': ['No']}
 FUSION = {'bias': -1, 'features': {'tokens': {'weight': 2.5, 'mean': -0.5},
                                    'existence': {'weight': 1, 'mean': 0}}}
 
@@ -57,8 +57,8 @@ def test_everything_that_can_be_said(tmp_path):
     ({'existence': {**ASK, 'user': 'Is {quote} there?'}}, 'existence.quote: is what {quote}'),
     ({'existence': {**ASK, 'quote': '('}}, 'existence.quote: is no regular expression'),
     ({'existence': {**ASK, 'quote': 'a'}}, 'existence.quote: has no group in parentheses'),
-    ({'existence': {'yes': ['a'], 'no': ['b']}}, 'existence: give "user", "assistant" or both'),
-    ({'existence': {**ASK, 'yes': []}}, 'existence.yes: missing, expected a list of texts'),
+    ({'existence': {'for_yes': ['a'], 'for_no': ['b']}}, 'existence: give "user", "assistant" or both'),
+    ({'existence': {**ASK, 'for_yes': []}}, 'existence.for_yes: missing, expected a list of texts'),
     ({'existence': {**ASK, 'maximum': 3}}, 'existence: unknown key "maximum"'),
     ({'fusion': {'bias': 0, 'features': {'token': {'weight': 1, 'mean': 0}}}},
      'fusion.features.token: no such feature'),

@@ -57,7 +57,8 @@ def needed_features(card: ConfidenceCard) -> frozenset[str]:
 
 def _existence(section: Section) -> ExistenceCard:
     card = ExistenceCard(
-        yes=_words(section, 'yes'), no=_words(section, 'no'),
+        # Plain yes and no would be true and false to YAML.
+        yes=_words(section, 'for_yes'), no=_words(section, 'for_no'),
         user=_template(section, 'user'), assistant=_template(section, 'assistant'),
         max_tokens=section.positive('max_tokens', 1), quote=section.take('quote', str, ''),
     )

@@ -170,7 +170,8 @@ def _placeholders(
     corners = np.array(found.box).reshape(2, 2) * scale
     last = np.array([size.width, size.height]) // reasoner.patches.factor - 1
     column, row = np.clip(corners.mean(axis=0) // reasoner.patches.factor, 0, last).astype(int)
-    box = ', '.join(f'{number:g}' for number in found.box)
+    # As answers have it: no spaces.
+    box = ','.join(f'{number:g}' for number in found.box)
     return {
         'question': answered.question,
         'label': without_markup(found.label),
