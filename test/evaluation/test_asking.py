@@ -73,6 +73,7 @@ def test_one_by_one(asks, places, calls):
 @pytest.mark.parametrize(('error', 'status', 'message'), [
     (ZeroDivisionError('a bug'), Status.MODEL_ERROR, 'ZeroDivisionError: a bug'),
     (PerceptionError(Status.BAD_IMAGE, 'too small'), Status.BAD_IMAGE, 'too small'),
+    (PerceptionError(Status.OUT_OF_MEMORY, 'too large'), Status.OUT_OF_MEMORY, 'too large'),
 ])
 def test_a_batch_that_fails_is_answered_one_by_one(error, status, message):
     asks = Together({'1': error})
@@ -80,6 +81,22 @@ def test_a_batch_that_fails_is_answered_one_by_one(error, status, message):
     assert asks.calls == [['0', '1', '2'], ['0'], ['1'], ['2']]
     assert [(r.found.status, r.found.answer, r.message) for r in records] == [
         (Status.OK, '0', ''), (status, '', message), (Status.OK, '2', '')]
+
+
+def test_what_does_not_fit_together_is_answered_one_by_one(caplog):
+    class Large(Together):
+        def perceive_batch(self, questions):
+            self.calls.append([text for _, text, _ in questions])
+            raise RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB')
+
+    asks = Large()
+    records = ask(asks, Numbers(3), [0, 1, 2])
+    assert asks.calls == [['0', '1', '2'], ['0'], ['1'], ['2']]
+    assert [(r.found.status, r.found.answer, r.message) for r in records] == [
+        (Status.OK, str(i), '') for i in range(3)]
+    assert caplog.messages == ['3 samples together: RuntimeError: CUDA out of memory. Tried to'
+                               ' allocate 2.00 GiB; now one by one']
+    assert caplog.records[0].exc_info is None
 
 
 @pytest.mark.parametrize('asks', [OneByOne({'1': LOST}), Together({'1': LOST})])

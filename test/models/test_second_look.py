@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from vr_ros.core.prompt import render_chat
-from vr_ros.core.types import Size, Task
+from vr_ros.core.types import Task
 from vr_ros.models.card import load_card
-from vr_ros.models.preprocess import patchify, resize_image
 from vr_ros.models.qwen_vl import QwenVLReasoner, Reasoning
+from vr_ros.models.rows import Asked
 from vr_ros.models.second_look import SecondLook
 from vr_ros.models.weights import resolve_weights
 from vr_ros.sim.renderer import render_scene
@@ -43,17 +43,12 @@ def prompt(reasoner: QwenVLReasoner, question: str, task: Task = Task.DETECTION)
 
 def chances_read_anew(reasoner: QwenVLReasoner, image: np.ndarray, text: str) -> torch.Tensor:
     """Say what comes next after a whole chat, image and all, without any cache."""
-    inputs = reasoner._inputs(*patches_of(reasoner, image), WORDS, Task.DETECTION)
+    inputs = reasoner._inputs([reasoner._prompt(Asked(image, WORDS, Task.DETECTION))])
     ids = reasoner.tokenizer(text, add_special_tokens=False, return_tensors='pt')['input_ids']
     inputs |= {'input_ids': ids, 'attention_mask': torch.ones_like(ids),
                'mm_token_type_ids': (ids == reasoner.model.config.image_token_id).int()}
     with torch.inference_mode():
         return reasoner.model(**inputs).logits[0, -1].float().softmax(-1)
-
-
-def patches_of(reasoner: QwenVLReasoner, image: np.ndarray) -> tuple[torch.Tensor, Size]:
-    size = reasoner.card.image(Task.DETECTION).size
-    return patchify(resize_image(image, size, 'cpu', 'bilinear')[None], reasoner.patches), size
 
 
 def test_the_best_tokens_of_each_step_are_kept(reasoning):

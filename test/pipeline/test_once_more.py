@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from vr_ros.core.events import EventSink, ObjectsEvent, TextEvent
 from vr_ros.core.types import Perception, PerceptionError, Size, Status, Task
 from vr_ros.models.card import load_card
 from vr_ros.models.qwen_vl import QwenVLReasoner
+from vr_ros.models.rows import Asked
 from vr_ros.pipeline.once_more import NOTE, answer_with_retry, smaller_images
 from vr_ros.pipeline.perceiver import Perceiver
 from vr_ros.sim.renderer import render_scene
@@ -93,18 +95,18 @@ def test_a_real_model_answers_in_the_pixels_of_the_image(monkeypatch: pytest.Mon
     """What the model wrote for the smaller image is the same box in the camera's."""
     perceiver = Perceiver.from_card('sim_tiny', device='cpu')
     rgb = render_scene(1_000_003, count=3).rgb
-    sizes, reason = [], QwenVLReasoner.reason
+    sizes, reason = [], QwenVLReasoner.reason_batch
 
-    def run_out(self: QwenVLReasoner, image: Any, *arguments: Any, **options: Any) -> Any:
+    def run_out(self: QwenVLReasoner, asked: list[Asked]) -> Any:
         sizes.append(self.model_size(Size(rgb.shape[1], rgb.shape[0]), Task.DETECTION))
         if len(sizes) == 1:
             raise FULL
-        answer = reason(self, image, *arguments, **{**options, 'on_text': lambda text: None})
+        answer = reason(self, [replace(asked[0], on_text=lambda text: None)])
         half_right = f'[{sizes[-1].width // 2},0,{sizes[-1].width},{sizes[-1].height}]'
-        options['on_text'](f'<answer>[{{"bbox_2d": {half_right}}}]</answer>')
+        asked[0].on_text(f'<answer>[{{"bbox_2d": {half_right}}}]</answer>')
         return answer
 
-    monkeypatch.setattr(QwenVLReasoner, 'reason', run_out)
+    monkeypatch.setattr(QwenVLReasoner, 'reason_batch', run_out)
     events: list[Any] = []
     try:
         perception = perceiver.perceive(rgb, 'find the cup', Task.DETECTION,

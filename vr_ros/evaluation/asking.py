@@ -12,7 +12,8 @@ from vr_ros.core.types import Perception, PerceptionError, Status, Task
 from vr_ros.evaluation.datasets.sample import DataSet, Sample, SampleError
 from vr_ros.evaluation.records import Record
 from vr_ros.evaluation.samples import Found
-from vr_ros.pipeline.worker_errors import is_device_lost, one_line
+from vr_ros.pipeline.worker_errors import is_device_lost, is_out_of_memory, one_line
+from vr_ros.pipeline.worker_memory import release_memory
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +86,12 @@ def _ask_together(
         answers = perceive_batch([(s.image, s.instruction, s.task) for s in samples])
     except Exception as error:
         _require_device(error)
-        _log.exception('%s samples together; now one by one', len(samples))
+        _log.warning('%s samples together: %s; now one by one', len(samples), one_line(error),
+                     exc_info=None if is_out_of_memory(error) else error)
+        answers = None
+    if answers is None:
+        # Only here: while the exception is handled its traceback holds on to the tensors.
+        release_memory()
         return None
     latency_ms = (time.perf_counter() - started) * 1e3
     return [(answer, latency_ms) for answer in answers]

@@ -30,10 +30,18 @@ class ImagePrefix:
     delta: int
 
     @classmethod
-    def of(cls, model: PreTrainedModel, ids: Sequence[int], cache: DynamicCache) -> ImagePrefix:
-        """Take over the cache of a generation of one row."""
-        layers = tuple((layer.keys, layer.values) for layer in cache.layers)
-        return cls(model, tuple(ids), layers, int(model.model.rope_deltas.reshape(-1)[0]))
+    def of(
+        cls, model: PreTrainedModel, ids: Sequence[int], cache: DynamicCache, row: int = 0,
+        padding: int = 0,
+    ) -> ImagePrefix:
+        """Take over one row of the cache of a generation.
+
+        :param padding: how many places of the row lie in front of its prompt.
+        """
+        layers = tuple(
+            (layer.keys[row:row + 1, :, padding:], layer.values[row:row + 1, :, padding:])
+            for layer in cache.layers)
+        return cls(model, tuple(ids), layers, int(model.model.rope_deltas.reshape(-1)[row]))
 
     def shared_with(self, ids: Sequence[int]) -> int:
         """Count the first tokens that another prompt has in common with this one."""

@@ -4,9 +4,10 @@ streams its answer."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,6 @@ from transformers import (
     PreTrainedTokenizerBase,
     Qwen2_5_VLForConditionalGeneration,
     Qwen3VLForConditionalGeneration,
-    StoppingCriteria,
     StoppingCriteriaList,
 )
 
@@ -35,7 +35,7 @@ from vr_ros.models.preprocess import (
     patchify,
     resize_image,
 )
-from vr_ros.models.token_stream import TokenStream
+from vr_ros.models.rows import Asked, Row, Rows, left_padded
 from vr_ros.models.top_tokens import TopTokenRecorder, TopTokens
 from vr_ros.models.weights import check_loaded
 
@@ -74,51 +74,17 @@ class Reasoning:
         return self.top.log_probs[:, 0]
 
 
-class _Watcher(StoppingCriteria):
-    """See each token as it is written; end at a stop string or when told to."""
+@dataclass(frozen=True, eq=False)
+class _Prompt:
+    """One question as the model gets it.
 
-    def __init__(
-        self,
-        stream: TokenStream,
-        stop: tuple[str, ...],
-        on_text: Callable[[str], None],
-        is_answered: Callable[[], bool],
-        should_stop: Callable[[], bool],
-    ) -> None:
-        self._stream, self._stop = stream, stop
-        self._on_text, self._is_answered, self._should_stop = on_text, is_answered, should_stop
-        self._pieces: list[str] = []
-        self._tail = ''
-        self._tail_length = max(map(len, stop), default=0)
-        self.first_token_at: float | None = None
-        self.finish_reason = 'length'
+    :param ids: (L,) tokens, on the device.
+    :param patches: (P, values) of the resized image.
+    """
 
-    @property
-    def text(self) -> str:
-        return ''.join(self._pieces)
-
-    def take(self, piece: str) -> None:
-        if piece:
-            self._pieces.append(piece)
-            self._on_text(piece)
-
-    def __call__(
-        self, input_ids: torch.Tensor, scores: torch.Tensor | None, **_: object
-    ) -> torch.Tensor:
-        piece = self._stream.push(int(input_ids[0, -1]))
-        if self.first_token_at is None:
-            self.first_token_at = time.perf_counter()
-        self.take(piece)
-        window = self._tail + piece
-        self._tail = window[-self._tail_length :] if self._tail_length else ''
-        ended = True
-        if any(stop in window for stop in self._stop) and self._is_answered():
-            self.finish_reason = 'stop'
-        elif self._should_stop():
-            self.finish_reason = 'cancelled'
-        else:
-            ended = False
-        return torch.tensor([ended], device=input_ids.device)
+    ids: torch.Tensor
+    size: Size
+    patches: torch.Tensor
 
 
 def _load(
@@ -199,78 +165,84 @@ class QwenVLReasoner:
         """Write out tokens, each by itself, special ones too."""
         return tuple(self.tokenizer.decode([int(token)]) for token in token_ids)
 
-    @torch.inference_mode()
-    def reason(
-        self,
-        image: np.ndarray,
-        question: str,
-        task: Task,
-        *,
-        on_text: Callable[[str], None] = lambda _: None,
-        is_answered: Callable[[], bool] = lambda: True,
-        should_stop: Callable[[], bool] = lambda: False,
-        keep_prefix: bool = False,
-    ) -> Reasoning:
-        """Answer one question about one image, greedily.
+    def reason(self, image: np.ndarray, question: str, task: Task, **hooks: Any) -> Reasoning:
+        """Answer one question about one image, greedily; for what can be given see Asked."""
+        return self.reason_batch([Asked(image, question, task, **hooks)])[0]
 
-        :param image: (H, W, 3) uint8 RGB.
-        :param question: a validated instruction.
-        :param on_text: called with each new piece of text.
-        :param is_answered: asked at a stop string: models repeat the prompt's tags while they
-            think.
-        :param should_stop: asked after each token; True ends the generation there.
-        :param keep_prefix: whether more will be asked about the image.
+    @torch.inference_mode()
+    def reason_batch(self, asked: Sequence[Asked]) -> list[Reasoning]:
+        """Answer questions, each about its own image, side by side, greedily.
+
+        Each answer is what it would be alone, up to the rounding of sums in another order.
+
+        :param asked: one at least.
         """
         started = time.perf_counter()
-        size = self.model_size(Size(image.shape[1], image.shape[0]), task)
-        pixels = resize_image(image, size, self.device, self.card.image(task).interpolation)
-        inputs = self._inputs(patchify(pixels[None], self.patches), size, question, task)
+        prompts = [self._prompt(one) for one in asked]
+        inputs = self._inputs(prompts)
         prepared = time.perf_counter()
-        stream = TokenStream(lambda ids: self.tokenizer.decode(ids, skip_special_tokens=True))
-        watcher = _Watcher(stream, self.card.stop, on_text, is_answered, should_stop)
+        rows = [Row(one, self._decode, self.card.stop, self._ends) for one in asked]
         recorder = TopTokenRecorder()
         generated = self.model.generate(
             **inputs,
             logits_processor=LogitsProcessorList([recorder]),
-            stopping_criteria=StoppingCriteriaList([watcher]),
+            stopping_criteria=StoppingCriteriaList([Rows(rows)]),
             return_dict_in_generate=True,
         )
-        watcher.take(stream.flush())
-        ended = time.perf_counter()
-        if stream.ids and stream.ids[-1] in self.model.generation_config.eos_token_id:
-            watcher.finish_reason = 'stop'
-        return Reasoning(
-            watcher.text,
-            watcher.finish_reason,
-            size,
-            stream.ids,
-            tuple(stream.spans),
-            recorder.result(),
-            prompt_tokens=inputs['input_ids'].shape[1],
-            preprocess_ms=(prepared - started) * 1e3,
-            first_token_ms=((watcher.first_token_at or ended) - prepared) * 1e3,
-            generate_ms=(ended - prepared) * 1e3,
-            prefix=ImagePrefix.of(
-                self.model, inputs['input_ids'][0].tolist(), generated.past_key_values
-            ) if keep_prefix else None,
-        )
+        for row in rows:
+            row.close()
+        tops = recorder.results([len(row.token_ids) for row in rows])
+        width, cache = inputs['input_ids'].shape[1], generated.past_key_values
+        prefixes = [
+            ImagePrefix.of(self.model, prompt.ids.tolist(), cache, place, width - len(prompt.ids))
+            if one.keep_prefix else None
+            for place, (one, prompt) in enumerate(zip(asked, prompts, strict=True))
+        ]
+        return [
+            Reasoning(
+                row.text,
+                row.finish_reason,
+                prompt.size,
+                row.token_ids,
+                row.spans,
+                top,
+                prompt_tokens=len(prompt.ids),
+                preprocess_ms=(prepared - started) * 1e3,
+                first_token_ms=(row.first_token_at - prepared) * 1e3,
+                generate_ms=(row.last_token_at - prepared) * 1e3,
+                prefix=prefix,
+            )
+            for row, prompt, top, prefix in zip(rows, prompts, tops, prefixes, strict=True)
+        ]
 
-    def _inputs(
-        self, patches: torch.Tensor, size: Size, question: str, task: Task
-    ) -> dict[str, torch.Tensor]:
+    @property
+    def _ends(self) -> list[int]:
+        return self.model.generation_config.eos_token_id
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def _prompt(self, asked: Asked) -> _Prompt:
+        image, task = asked.image, asked.task
+        size = self.model_size(Size(image.shape[1], image.shape[0]), task)
+        pixels = resize_image(image, size, self.device, self.card.image(task).interpolation)
         text = render_chat(
             self.card.template(task),
-            clean_question(question, self.card.question_style(task)),
+            clean_question(asked.question, self.card.question_style(task)),
             self.patches.image_tokens(size),
         )
-        ids = self.tokenizer(text, add_special_tokens=False, return_tensors='pt')['input_ids'].to(
-            self.device
-        )
+        ids = self.tokenizer(text, add_special_tokens=False, return_tensors='pt')['input_ids'][0]
+        return _Prompt(ids.to(self.device), size, patchify(pixels[None], self.patches))
+
+    def _inputs(self, prompts: Sequence[_Prompt]) -> dict[str, torch.Tensor]:
+        ids, mask = left_padded(
+            [prompt.ids for prompt in prompts], self.model.generation_config.pad_token_id)
+        grids = torch.cat([image_grid(prompt.size, self.patches) for prompt in prompts])
         return {
             'input_ids': ids,
-            'attention_mask': torch.ones_like(ids),
+            'attention_mask': mask,
             # Without it transformers silently falls back to text positions for image tokens.
             'mm_token_type_ids': (ids == self._image_token).int(),
-            'pixel_values': patches.to(self.model.dtype),
-            'image_grid_thw': image_grid(size, self.patches).to(self.device),
+            'pixel_values': torch.cat([prompt.patches for prompt in prompts]).to(self.model.dtype),
+            'image_grid_thw': grids.to(self.device),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,21 +25,24 @@ class TopTokens:
 
 
 class TopTokenRecorder(LogitsProcessor):
-    """Keep each step's best tokens on the device: no synchronisation while decoding."""
+    """Keep each step's best tokens of all rows on the device: no synchronisation while decoding."""
 
     def __init__(self) -> None:
         self._ids: list[torch.Tensor] = []
         self._log_probs: list[torch.Tensor] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        row = scores[0].float()
-        best = row.topk(min(BEST, len(row)))
+        values = scores.float()
+        best = values.topk(min(BEST, values.shape[-1]))
         self._ids.append(best.indices)
-        self._log_probs.append(best.values - row.logsumexp(-1))
+        self._log_probs.append(best.values - values.logsumexp(-1, keepdim=True))
         return scores
 
-    def result(self) -> TopTokens:
-        """Bring all steps to the host at once."""
-        return TopTokens(
-            torch.stack(self._ids).cpu().numpy(), torch.stack(self._log_probs).cpu().numpy()
-        )
+    def results(self, steps: Sequence[int]) -> list[TopTokens]:
+        """Bring all steps to the host at once.
+
+        :param steps: how many each row has; what follows is padding.
+        """
+        ids, log_probs = (
+            torch.stack(kept, 1).cpu().numpy() for kept in (self._ids, self._log_probs))
+        return [TopTokens(ids[row, :end], log_probs[row, :end]) for row, end in enumerate(steps)]

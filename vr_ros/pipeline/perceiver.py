@@ -3,43 +3,34 @@ program."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
-from vr_ros.core.answer import AnswerParser, ParsedAnswer, ParseOutcome
-from vr_ros.core.events import Event, EventSink, MasksEvent, ObjectsEvent, TextEvent
-from vr_ros.core.geometry import boxes_to_image, points_to_image
+from vr_ros.core.events import EventSink
 from vr_ros.core.prompt import validate_instruction
 from vr_ros.core.router import route
 from vr_ros.core.types import (
     Detection,
-    ParsedObject,
     Perception,
     PerceptionError,
-    Size,
     Status,
     Task,
-    Timing,
 )
 from vr_ros.models.card import ModelCard, load_card
 from vr_ros.models.memory import check_card_fits
-from vr_ros.models.qwen_vl import QwenVLReasoner, Reasoning
+from vr_ros.models.qwen_vl import QwenVLReasoner
 from vr_ros.models.segmenter import ImageFeatures, Segmenter
 from vr_ros.models.segmenters import load_segmenter
 from vr_ros.models.video_memory import VideoMemory
 from vr_ros.models.weights import resolve_weights
-from vr_ros.pipeline.masking import MaskJob
+from vr_ros.pipeline.answering import Answering, Models
 from vr_ros.pipeline.once_more import answer_with_retry, with_smaller_images
-from vr_ros.pipeline.outcome import outcome_status, points_inside, without
-from vr_ros.pipeline.scoring import Answered, Scorer
+from vr_ros.pipeline.scoring import Scorer
 from vr_ros.pipeline.tracking import CameraTracks
 from vr_ros.pipeline.worker_tracking import Tracks
-
-RELATIVE = Size(1000, 1000)
 
 
 def pick_device(wanted: str) -> str:
@@ -108,22 +99,46 @@ class Perceiver:
         :return: detections in pixels of ``image``, or the answer's text.
         :raises PerceptionError: BAD_INSTRUCTION, BAD_IMAGE or OUT_OF_MEMORY, see once_more.py.
         """
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            raise PerceptionError(
-                Status.BAD_IMAGE, f'not an RGB image: {image.dtype} {image.shape}'
-            )
-        question = validate_instruction(text)
-        task = route(question).task if task is Task.AUTO else task
+        question, task = checked(image, text, task)
         stop = should_stop or (lambda: False)
 
         def attempt(smaller: bool, sink: EventSink) -> Perception:
-            reasoner = with_smaller_images(self._reasoner) if smaller else self._reasoner
-            run = _Run(self, reasoner, image, task, want_masks, sink)
-            perception = run.answer(question, stop)
+            run = Answering(self._models(want_masks, smaller), image, question, task, sink)
+            perception = run.answer(stop)
             self._image, self._features = image, run.features
             return perception
 
         return answer_with_retry(attempt, on_event or (lambda event: None), stop)
+
+    def perceive_batch(
+        self, questions: Sequence[tuple[np.ndarray, str, Task]]
+    ) -> list[Perception]:
+        """Answer several instructions, each about its own image; the reasoner does so side by side.
+
+        :param questions: images, texts and tasks, as perceive() takes them.
+        :return: an answer to each, in their order; an error status where one cannot be asked.
+        """
+        started = time.perf_counter()
+        models = self._models()
+        answers: dict[int, Perception] = {}
+        runs: dict[int, Answering] = {}
+        for place, (image, text, task) in enumerate(questions):
+            try:
+                question = checked(image, text, task)
+            except PerceptionError as error:
+                answers[place] = Perception(error.status, status_message=error.message)
+            else:
+                runs[place] = Answering(models, image, *question, lambda event: None)
+        if runs:
+            written = self._reasoner.reason_batch([run.asked() for run in runs.values()])
+            for (place, run), reasoning in zip(runs.items(), written, strict=True):
+                run.begin_masks()
+                answers[place] = run.finish(reasoning, started)
+        return [answers[place] for place in range(len(questions))]
+
+    def _models(self, want_masks: bool = True, smaller_images: bool = False) -> Models:
+        reasoner = with_smaller_images(self._reasoner) if smaller_images else self._reasoner
+        return Models(self.card, reasoner, self._segmenter if want_masks else None, self.scorer)
 
     @property
     def segmenter(self) -> Segmenter | None:
@@ -171,117 +186,13 @@ class Perceiver:
         self._tracks.pop(camera, None)
 
 
-class _Run:
-    """The state of one answer while it is being given."""
+def checked(image: np.ndarray, text: str, task: Task) -> tuple[str, Task]:
+    """Make sure that a question can be asked.
 
-    def __init__(self, perceiver: Perceiver, reasoner: QwenVLReasoner, image: np.ndarray,
-                 task: Task, want_masks: bool, sink: EventSink) -> None:
-        self._perceiver, self._reasoner, self._sink = perceiver, reasoner, sink
-        self._image, self._task = image, task
-        self._size = Size(image.shape[1], image.shape[0])
-        self._sink_lock = threading.Lock()
-        self._parser = AnswerParser()
-        self._detections: list[Detection] = []
-        self._model_size = (
-            RELATIVE
-            if perceiver.card.reasoner.coordinates == 'relative_1000'
-            else reasoner.model_size(self._size, task)
-        )
-        segmenter = perceiver._segmenter
-        self._masks: MaskJob | None = None
-        if want_masks and segmenter is not None and task is not Task.VQA:
-            self._masks = MaskJob(segmenter, image, lambda d: self._emit(MasksEvent(d)))
-
-    def answer(self, question: str, should_stop: Callable[[], bool]) -> Perception:
-        started = time.perf_counter()
-        try:
-            reasoning = self._reasoner.reason(
-                self._image, question, self._task,
-                on_text=self._take,
-                is_answered=lambda: self._parser.done,
-                should_stop=should_stop,
-                keep_prefix=self._perceiver.scorer.asks_more and self._task is not Task.VQA,
-            )
-        except BaseException:
-            if self._masks:
-                self._masks.abandon()
-            raise
-        parsed = self._parser.finish()
-        self._locate(parsed.objects[len(self._detections) :])
-        if reasoning.finish_reason == 'cancelled' and self._masks:
-            self._masks.abandon()
-        elif self._masks:
-            masked = self._masks.finish()
-            self._detections = [masked.get(d.index, d) for d in self._detections]
-        return self._perception(question, parsed, reasoning, started)
-
-    @property
-    def features(self) -> ImageFeatures | None:
-        """What the segmenter saw of the frame; None without masks."""
-        return self._masks.features if self._masks else None
-
-    def _emit(self, event: Event) -> None:
-        with self._sink_lock:
-            self._sink(event)
-
-    def _take(self, piece: str) -> None:
-        delta = self._parser.feed(piece)
-        if delta.reasoning:
-            self._emit(TextEvent(delta.reasoning))
-        self._locate(delta.objects)
-
-    def _locate(self, objects: Sequence[ParsedObject]) -> None:
-        if not objects or self._task is Task.VQA:  # numbers in a plain answer are no boxes
-            return
-        boxes = boxes_to_image(np.array([o.box for o in objects]), self._model_size, self._size)
-        points = points_to_image(np.array([o.point for o in objects]), self._model_size, self._size)
-        first = len(self._detections)
-        new = tuple(
-            Detection(
-                index=first + i,
-                box=tuple(map(float, boxes[i])),
-                label=o.label,
-                point=tuple(map(float, points[i])) if points_inside(o) else None,
-            )
-            for i, o in enumerate(objects)
-        )
-        self._detections.extend(new)
-        self._emit(ObjectsEvent(new, masks_pending=self._masks is not None))
-        if self._masks:
-            self._masks.add(new)
-
-    def _perception(
-        self, question: str, parsed: ParsedAnswer, reasoning: Reasoning, started: float
-    ) -> Perception:
-        status, message = outcome_status(parsed, reasoning.finish_reason, self._task)
-        detections: tuple[Detection, ...] = ()
-        if not status.is_error:
-            detections, left_out = self._perceiver.scorer.judge(Answered(
-                self._reasoner, question, self._task, parsed.objects, reasoning,
-                tuple(self._detections), self._size))
-            status, message = without(left_out, detections, status, message)
-        # A plain text where boxes were asked for is an answer all the same: the model overrules
-        # the router.
-        is_text = parsed.outcome is ParseOutcome.TEXT and not status.is_error
-        task = Task.VQA if is_text else self._task
-        return Perception(
-            status,
-            task,
-            detections,
-            answer=parsed.answer_text if task is Task.VQA else '',
-            reasoning=parsed.reasoning,
-            raw_text=reasoning.text,
-            finish_reason=reasoning.finish_reason,
-            status_message=message,
-            image_size=self._size,
-            model_id=self._perceiver.model_id,
-            timing=Timing(
-                preprocess_ms=reasoning.preprocess_ms,
-                first_token_ms=reasoning.first_token_ms,
-                generate_ms=reasoning.generate_ms,
-                segment_ms=self._masks.busy_ms if self._masks else 0.0,
-                total_ms=(time.perf_counter() - started) * 1e3,
-                prompt_tokens=reasoning.prompt_tokens,
-                completion_tokens=len(reasoning.token_ids),
-            ),
-        )
+    :return: the instruction without surplus, and its task, by its words where it is AUTO.
+    :raises PerceptionError: BAD_INSTRUCTION or BAD_IMAGE.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise PerceptionError(Status.BAD_IMAGE, f'not an RGB image: {image.dtype} {image.shape}')
+    question = validate_instruction(text)
+    return question, route(question).task if task is Task.AUTO else task
