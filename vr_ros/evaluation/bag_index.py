@@ -203,7 +203,8 @@ def _take_results(
         beside = answers.get((true, _key(content)), {})
         answer = beside.get(_folder(topic)) or next(iter(beside.values()), None)
         result = read_result(content, answer)
-        key = true, result.instruction_id, result.camera, _frame(result), result.sequence
+        key = (true, result.instruction_id, result.text, result.camera, _frame(result),
+               result.sequence)
         if (*key, topic) in seen or (topic.endswith(_LAST) and (*key, '') in seen):
             index.counts['results that came twice'] += 1
             continue

@@ -83,15 +83,17 @@ class Summary:
         if self.records:
             console.print(f'records: {self.records}', markup=False)
 
-    def write_json(self, path: Path) -> None:
+    def write_json(self, path: Path, **more: Any) -> None:
         """Write the figures as claims, and all that was skipped.
 
+        :param more: what else it says beside the claims.
         :raises OSError: if the file cannot be written.
         """
         claims = [Claim(f.name, f.value, f.unit, better=f.better,
                         reason='' if f.value is not None else 'nothing to count')
                   for f in self.figures]
-        write_claims(path, claims, seed=0, seconds=self.seconds, details=self.details)
+        write_claims(path, claims, seed=0, seconds=self.seconds,
+                     details={**self.details, **more})
 
     @property
     def details(self) -> dict[str, Any]:

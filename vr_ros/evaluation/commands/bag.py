@@ -1,0 +1,177 @@
+"""``evaluate bag``: the answers in a bag, or those of a model that is asked again."""
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from vr_ros.evaluation.asking import Asks
+from vr_ros.evaluation.bag_export import export_images
+from vr_ros.evaluation.bag_files import BagError
+from vr_ros.evaluation.bags import Questions, read_questions
+from vr_ros.evaluation.commands.options import (
+    add_model_options,
+    add_run_options,
+    asker,
+    job_of,
+    records_path,
+)
+from vr_ros.evaluation.datasets.bag import NO_RESULT, BagSet, ask_recorded
+from vr_ros.evaluation.datasets.frame_truths import open_truths
+from vr_ros.evaluation.records import Record
+from vr_ros.evaluation.runner import model_identity
+from vr_ros.evaluation.runs import complete, header_of
+from vr_ros.evaluation.summary import LINES_SHOWN, Summary
+from vr_ros.evaluation.totals import count_endings, median_ms, totals_line
+
+NO_TRUTH = ('The bag does not say what is true: counts, statuses and times are complete; accuracy'
+            ' needs --truth, --truth-topic or topics under /truth/.')
+
+
+def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``bag``."""
+    parser = what.add_parser('bag', help='a bag of rosbag2: the answers in it, or new ones')
+    parser.add_argument('bag', type=Path, help='its folder, or one of its files')
+    parser.add_argument('--reperceive', action='store_true',
+                        help='ask --model again, in place of the answers in the bag')
+    parser.add_argument('--images', nargs='+', default=[], metavar='TOPIC',
+                        help='where the images are (default: all but overlays, labels, depth)')
+    parser.add_argument('--truth', type=Path, metavar='PATH',
+                        help='annotations of its frames: COCO JSON, or a folder of YOLO labels')
+    parser.add_argument('--label', action='append', default=[], metavar='TEXT=LABEL',
+                        help='an instruction and the label that it asks for in --truth, where the'
+                             ' label is not the instruction itself; may be repeated')
+    parser.add_argument('--truth-topic', nargs='+', default=[], metavar='TOPIC',
+                        help='true DetectionArrays (default: those under /truth/)')
+    parser.add_argument('--export-images', type=Path, metavar='DIR',
+                        help='write the frames that were asked about, to be annotated, and end')
+    add_model_options(parser)
+    add_run_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, make: Callable[[int], Asks] | None = None) -> int:
+    """Put the answers of a bag beside what is true, and print totals and figures.
+
+    :param make: what answers with --reperceive; None: the model of the options.
+    :return: 0 complete, 1 something could not be read, was skipped or not answered.
+    """
+    started = time.monotonic()
+    if options.truth and options.truth_topic:
+        raise BagError('--truth and --truth-topic: one of them')
+    label_of = dict(map(_label, options.label))
+    questions = read_questions(options.bag, options.images, options.truth_topic)
+    if not questions.items:
+        raise BagError('; '.join([
+            f'{options.bag}: no instructions and no results of a perception node in it',
+            *questions.problems[:LINES_SHOWN]]))
+    if options.export_images:
+        return _export(questions, options.export_images)
+    data_set = _with_truths(questions, options.truth, label_of)
+    how: dict[str, Any] = {
+        'answers': 'of the model' if options.reperceive else 'in the bag',
+        'images': options.images, 'truth topics': options.truth_topic}
+    model = model_identity(options.model) if options.reperceive else data_set.models
+    header = header_of(data_set, model, options.limit, options.shard, **how)
+    path = records_path(
+        options if options.reperceive else argparse.Namespace(**{**vars(options), 'model': model}),
+        options.bag.resolve().name, '' if options.reperceive else 'recorded')
+    job = job_of(options, partial(_same, data_set))
+    done = complete(
+        replace(job, make=make) if make else job, data_set, header, path,
+        asker(options) if options.reperceive else lambda _, places: ask_recorded(data_set, places))
+    summary = Summary.of(done, path, time.monotonic() - started)
+    details = _details(data_set, done.answered, is_recorded=not options.reperceive)
+    _show(summary, questions, details)
+    if options.json:
+        summary.write_json(options.json, bag=details)
+    return 1 if summary.is_incomplete or questions.problems else 0
+
+
+def _label(text: str) -> tuple[str, str]:
+    instruction, sign, label = text.rpartition('=')
+    if not sign:
+        raise BagError(f'--label {text!r}: an instruction and its label, as in "find the cup=cup"')
+    return instruction, label
+
+
+def _with_truths(questions: Questions, path: Path | None, label_of: dict[str, str]) -> BagSet:
+    if path is None:
+        if label_of:
+            raise BagError('--label needs --truth')
+        return BagSet(questions)
+    truths = open_truths(path, label_of)
+    asked = [item for item in questions.items if item.has_own_picture]
+    truths.require_some((item.picture for item in asked if item.picture),
+                        (item.text for item in asked))
+    return BagSet(questions, truths)
+
+
+def _same(data_set: BagSet) -> BagSet:
+    """Open a bag in another process: what was read of it goes along."""
+    return data_set
+
+
+def _export(questions: Questions, out: Path) -> int:
+    done = export_images(questions, out)
+    console = Console()
+    problems = [*questions.problems, *done.problems]
+    for problem in problems:
+        console.print(f'not exported: {problem}', markup=False)
+    console.print(f'{done.frames} frames in {out}', markup=False, soft_wrap=True)
+    return 1 if problems else 0
+
+
+def _details(
+    data_set: BagSet, answered: Sequence[Record], is_recorded: bool,
+) -> dict[str, Any]:
+    """Count how instructions ended, all together and by kind."""
+    questions = data_set.questions
+    kinds = sorted({record.kind for record in answered})
+    return {
+        'path': str(questions.bag.path),
+        'totals': {**_totals(answered), 'median_ms': median_ms(map(_ending, answered))},
+        'kinds': {kind: _totals([r for r in answered if r.kind == kind]) for kind in kinds},
+        'unanswered': [r.sample_id for r in answered if is_recorded and r.message == NO_RESULT],
+        'left out': dict(questions.left_out), 'problems': list(questions.problems),
+        'notes': list(questions.bag.notes)}
+
+
+def _totals(records: Sequence[Record]) -> dict[str, int]:
+    return count_endings(map(_ending, records))
+
+
+def _ending(record: Record) -> tuple[Any, Any]:
+    return record.truth, record.found
+
+
+def _show(summary: Summary, questions: Questions, details: dict[str, Any]) -> None:
+    console, totals = Console(), details['totals']
+    table = Table(title=f'{totals["instructions"]} instructions, answers'
+                        f' {summary.run.header.options["answers"]}')
+    names = [name for name in totals if name != 'median_ms']
+    for column in ('kind', *names):
+        table.add_column(column, justify='left' if column == 'kind' else 'right')
+    for kind, counts in details['kinds'].items():
+        table.add_row(kind, *(str(counts[name]) for name in names))
+    table.add_section()
+    table.add_row('all', *(str(totals[name]) for name in names))
+    console.print(table)
+    console.print(totals_line(totals))
+    summary.show()
+    if details['unanswered']:
+        console.print(f'{len(details["unanswered"])} instructions have {NO_RESULT}: counted as'
+                      ' TIMEOUT')
+    for what, number in details['left out'].items():
+        console.print(f'{number} {what} left out')
+    for line in (*details['notes'], *(f'problem: {words}' for words in details['problems'])):
+        console.print(line, markup=False)
+    if not totals['with known truth']:
+        console.print(NO_TRUTH)
