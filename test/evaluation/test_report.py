@@ -14,7 +14,8 @@ from vr_ros.core.palette import colour
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Detection, Perception, Size, Status, Task, Timing
 from vr_ros.evaluation.overlay import mask_layer
-from vr_ros.evaluation.report import Case, Report, Truth, write_report
+from vr_ros.evaluation.report import Case, Report, write_report
+from vr_ros.evaluation.samples import Truth
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} \u202e'
 
@@ -27,22 +28,27 @@ def perception(status=Status.OK, detections=(), answer='', task=Task.DETECTION):
     return Perception(status, task, tuple(detections), answer=answer, reasoning='because')
 
 
+def true(task, detections=(), answer=''):
+    status = Status.OK if detections or answer else Status.NO_OBJECT
+    return Truth.from_perception(perception(status, detections, answer, task))
+
+
 @pytest.mark.parametrize(('case', 'right'), [
     (Case('x', perception(detections=[found((0, 0, 10, 10))])), None),     # truth unknown
     (Case('x', perception(detections=[found((0, 0, 10, 10))]),
-          truth=Truth(Task.DETECTION, (found((0, 0, 10, 9)),))), True),
+          truth=true(Task.DETECTION, (found((0, 0, 10, 9)),))), True),
     (Case('x', perception(detections=[found((0, 0, 10, 10))] * 2),
-          truth=Truth(Task.DETECTION, (found((0, 0, 10, 9)),))), False),   # one too many
+          truth=true(Task.DETECTION, (found((0, 0, 10, 9)),))), False),   # one too many
     (Case('x', perception(detections=[found((50, 50, 60, 60))]),
-          truth=Truth(Task.DETECTION, (found((0, 0, 10, 9)),))), False),   # another place
-    (Case('x', perception(Status.NO_OBJECT), truth=Truth(Task.COUNTING)), True),
-    (Case('x', perception(Status.TIMEOUT), truth=Truth(Task.COUNTING)), False),
-    (Case('x', perception(Status.TIMEOUT), truth=Truth(Task.DETECTION)), False),
+          truth=true(Task.DETECTION, (found((0, 0, 10, 9)),))), False),   # another place
+    (Case('x', perception(Status.NO_OBJECT), truth=true(Task.COUNTING)), True),
+    (Case('x', perception(Status.TIMEOUT), truth=true(Task.COUNTING)), False),
+    (Case('x', perception(Status.TIMEOUT), truth=true(Task.DETECTION)), False),
     (Case('x', perception(detections=[found((50, 50, 60, 60))], task=Task.COUNTING),
-          truth=Truth(Task.COUNTING, (found((0, 0, 10, 9)),))), True),     # the number counts
-    (Case('x', perception(answer='red', task=Task.VQA), truth=Truth(Task.VQA, answer='blue')),
+          truth=true(Task.COUNTING, (found((0, 0, 10, 9)),))), True),     # the number counts
+    (Case('x', perception(answer='red', task=Task.VQA), truth=true(Task.VQA, answer='blue')),
      False),
-    (Case('x', perception(answer='Red.', task=Task.VQA), truth=Truth(Task.VQA, answer='red')),
+    (Case('x', perception(answer='Red.', task=Task.VQA), truth=true(Task.VQA, answer='red')),
      True),
 ])
 def test_verdict(case, right):
@@ -80,13 +86,13 @@ def page(tmp_path):
     mask = np.zeros((48, 64), bool)
     mask[10:20, 5:25] = True
     labelled = replace(found((5, 10, 25, 20), 0, mask_to_rle(mask)), label=HOSTILE)
-    truth = Truth(Task.DETECTION, (replace(found((5, 10, 25, 20)), label=HOSTILE),))
+    truth = true(Task.DETECTION, (replace(found((5, 10, 25, 20)), label=HOSTILE),))
     return write(
         tmp_path,
         Case(HOSTILE, Perception(Status.OK, Task.DETECTION, (labelled,), reasoning=HOSTILE),
              image, truth, HOSTILE, HOSTILE),
         Case('what?', perception(answer=HOSTILE, task=Task.VQA), image,
-             Truth(Task.VQA, answer=HOSTILE)),
+             true(Task.VQA, answer=HOSTILE)),
         Case('late', Perception(Status.NO_IMAGE, status_message=HOSTILE)), odd=HOSTILE)
 
 
@@ -133,13 +139,24 @@ def test_found_and_true_are_compared_in_words(tmp_path, detections, truth, words
     status = Status.OK if detections else Status.NO_OBJECT
     _, parsed = write(tmp_path, Case(
         'x', perception(status, [found(box, i) for i, box in enumerate(detections)]),
-        truth=Truth(Task.DETECTION, tuple(found(box) for box in truth))))
+        truth=true(Task.DETECTION, tuple(found(box) for box in truth))))
     assert words in parsed.text
+
+
+def test_a_mask_that_misses_the_object_is_wrong_and_named(tmp_path):
+    corner = np.zeros((48, 64), bool)
+    whole = corner.copy()
+    corner[:3, :3], whole[:10, :10] = True, True
+    truth, answer = (perception(detections=[found((0, 0, 10, 10), mask=mask_to_rle(mask))])
+                     for mask in (whole, corner))
+    case = Case('x', answer, truth=Truth.from_perception(truth))
+    assert case.is_right is False
+    assert '1 of 1 hit, poor mask' in write(tmp_path, case)[1].text
 
 
 def test_labels_of_the_truth_are_counted(tmp_path):
     cups = [replace(found((0, 0, 9, 9)), label=label) for label in ('cup', 'mug', 'cup')]
-    _, parsed = write(tmp_path, Case('x', perception(), truth=Truth(Task.COUNTING, tuple(cups))))
+    _, parsed = write(tmp_path, Case('x', perception(), truth=true(Task.COUNTING, tuple(cups))))
     assert '3 objects 2 × cup, mug' in parsed.text
 
 
@@ -200,8 +217,8 @@ IMAGE = np.zeros((48, 64, 3), np.uint8)
 
 @pytest.mark.parametrize(('case', 'has_button'), [
     (Case('x', perception(), IMAGE), False),                                    # one's own picture
-    (Case('x', perception(), IMAGE, Truth(Task.VQA, answer='red')), False),     # nothing to draw
-    (Case('x', perception(), IMAGE, Truth(Task.DETECTION, (found((0, 0, 9, 9)),))), True),
+    (Case('x', perception(), IMAGE, true(Task.VQA, answer='red')), False),     # nothing to draw
+    (Case('x', perception(), IMAGE, true(Task.DETECTION, (found((0, 0, 9, 9)),))), True),
 ])
 def test_truth_can_be_shown_where_there_is_some(tmp_path, case, has_button):
     write(tmp_path, case)

@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from vr_ros.core.types import Detection, Perception, Position, PositionStatus, Status, Task
-from vr_ros.evaluation.report import Case, Truth
+from vr_ros.evaluation.report import Case
+from vr_ros.evaluation.samples import Truth
 from vr_ros.nodes.demo_pick import located, right_object, wish
 from vr_ros.nodes.demo_pick_record import Pick, PickSession, picks_html, write_pick_claims
 from vr_ros.sim.instructions import answer_key
@@ -122,8 +123,8 @@ def test_only_the_right_object_alone_is_right(
 ])
 def test_the_truth_about_the_image_tells_the_right_object(
         labels: list[str] | None, expected: str | None) -> None:
-    truth = None if labels is None else Truth(Task.DETECTION, tuple(
-        Detection(i, (0.0, 0.0, 9.0, 9.0), label=label) for i, label in enumerate(labels)))
+    truth = None if labels is None else Truth(
+        boxes=[(0, 0, 9, 9)] * len(labels), labels=tuple(labels), task=Task.DETECTION)
     target = render_scene(SEED, count=4).truth.targets[0]
     assert right_object(truth, target, camera_stands=False) == expected
     assert right_object(truth, target, camera_stands=True) == label(target)

@@ -10,15 +10,22 @@ import pytest
 from rich.console import Console
 
 from vr_ros.core.types import Detection, Perception, Status, Task, Timing
-from vr_ros.evaluation.report import Case, Truth
+from vr_ros.evaluation.report import Case
+from vr_ros.evaluation.samples import Truth
 from vr_ros.nodes.demo_record import Session
 
 HERE, THERE = (Detection(0, (x, 0.0, x + 10.0, 10.0)) for x in (0.0, 50.0))
 ONE = Perception(Status.OK, Task.DETECTION, (HERE,), timing=Timing(total_ms=1234.0))
-RIGHT = Case('find it', ONE, truth=Truth(Task.DETECTION, (HERE,)))
-ELSEWHERE = Case('find it', ONE, truth=Truth(Task.DETECTION, (THERE,)))
+
+
+def true(task: Task, *detections: Detection, answer: str = '') -> Truth:
+    return Truth.from_perception(Perception(Status.OK, task, detections, answer=answer))
+
+
+RIGHT = Case('find it', ONE, truth=true(Task.DETECTION, HERE))
+ELSEWHERE = Case('find it', ONE, truth=true(Task.DETECTION, THERE))
 SAID = Case('which?', Perception(Status.OK, Task.VQA, answer='red'),
-            truth=Truth(Task.VQA, answer='blue'))
+            truth=true(Task.VQA, answer='blue'))
 PICTURE = Case('find it', ONE, np.zeros((6, 8, 3), np.uint8))
 LATE = Case('find it', Perception(Status.TIMEOUT))
 

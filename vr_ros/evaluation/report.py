@@ -1,7 +1,6 @@
 """One self-contained page about what was asked, seen and answered."""
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,22 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from vr_ros.core.types import Detection, Perception, Status, Task, Timing
+from vr_ros.core.types import Perception, Status, Timing
 from vr_ros.evaluation.datasets.sample import size_of
-from vr_ros.evaluation.metrics.answers import exact_match
+from vr_ros.evaluation.failures import Kind, judge
 from vr_ros.evaluation.metrics.detection import count_hits
 from vr_ros.evaluation.overlay import drawn, picture
 from vr_ros.evaluation.pages import write_page
-from vr_ros.evaluation.samples import box_array
-
-
-@dataclass(frozen=True)
-class Truth:
-    """The true answer to one instruction about one frame."""
-
-    task: Task
-    detections: tuple[Detection, ...] = ()
-    answer: str = ''
+from vr_ros.evaluation.samples import Found, Truth
+from vr_ros.evaluation.totals import Ending, count_endings, is_right, median_ms
 
 
 @dataclass(frozen=True)
@@ -46,26 +37,22 @@ class Case:
     kind: str = ''
 
     @property
+    def ending(self) -> Ending:
+        """What is true and what was found, as the evaluation has them."""
+        return self.truth, Found.from_perception(self.perception)
+
+    @property
     def is_right(self) -> bool | None:
-        """Whether the answer is the true one: the same words, the number, or each object hit at
-        IoU 0.5 and none besides; None where the truth is not known."""
-        if self.truth is None:
-            return None
-        if self.truth.task is Task.VQA:
-            return bool(exact_match(self.truth.answer, self.perception.answer))
-        wanted = len(self.truth.detections)
-        if self.truth.task is Task.COUNTING:
-            return self.perception.count == wanted
-        return self.perception.count == wanted == self.hits
+        """Whether the answer is the true one; None where the truth is not known."""
+        return is_right(*self.ending)
 
     @property
     def hits(self) -> int:
         """True objects that were found, one-to-one at IoU 0.5."""
-        if self.truth is None:
+        truth, found = self.ending
+        if truth is None or truth.boxes is None:
             return 0
-        return count_hits(
-            box_array(self.truth.detections), box_array(self.perception.detections)
-        )
+        return count_hits(truth.boxes, found.boxes)
 
 
 @dataclass(frozen=True)
@@ -81,21 +68,12 @@ class Report:
 
     def totals(self) -> dict[str, int]:
         """Count instructions by how they ended."""
-        known = [case for case in self.cases if case.is_right is not None]
-        return {
-            'instructions': len(self.cases),
-            'answered': sum(not case.perception.status.is_error for case in self.cases),
-            'with known truth': len(known),
-            'right': sum(bool(case.is_right) for case in known),
-            'objects found': sum(len(case.perception.detections) for case in self.cases),
-        }
+        return count_endings(case.ending for case in self.cases)
 
     @property
     def median_ms(self) -> float | None:
         """Median of the total time of those answered, None where none was."""
-        times = [case.perception.timing.total_ms for case in self.cases
-                 if not case.perception.status.is_error]
-        return statistics.median(times) if times else None
+        return median_ms(case.ending for case in self.cases)
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -104,7 +82,7 @@ def write_report(report: Report, path: Path) -> None:
     :raises OSError: when the file cannot be written.
     """
     has_true_boxes = any(
-        case.image is not None and case.truth and case.truth.detections for case in report.cases)
+        case.image is not None and case.truth and case.truth.objects for case in report.cases)
     write_page(path, 'report.html.j2', {
         'title': report.title, 'facts': report.facts, 'totals': _totals(report),
         'cases': [_case(case) for case in report.cases],
@@ -115,13 +93,13 @@ def write_report(report: Report, path: Path) -> None:
 
 def _totals(report: Report) -> list[tuple[str, str]]:
     totals = report.totals()
-    known, median_ms = totals['with known truth'], report.median_ms
+    known, middle_ms = totals['with known truth'], report.median_ms
     shown = [('instructions', str(totals['instructions'])), ('answered', str(totals['answered']))]
     if known:
         shown.append(('right', f'{totals["right"]} of {known}'))
     shown.append(('objects found', str(totals['objects found'])))
-    if median_ms is not None:
-        shown.append(('median time', f'{median_ms / 1e3:.1f} s'))
+    if middle_ms is not None:
+        shown.append(('median time', f'{middle_ms / 1e3:.1f} s'))
     return shown
 
 
@@ -162,20 +140,27 @@ def _answer(perception: Perception) -> str:
     return perception.answer or _objects(perception.count)
 
 
+def _true_answer(truth: Truth) -> str:
+    """Give the true answer in a word or two."""
+    return truth.answers[0] if truth.answers else _objects(truth.count or 0)
+
+
 def _objects(count: int) -> str:
     return '1 object' if count == 1 else f'{count or "no"} objects'
 
 
 def comparison(case: Case) -> str:
     """Say how the objects found compare with the true ones."""
-    truth, found = case.truth, len(case.perception.detections)
-    if truth is None or truth.task is Task.VQA or case.perception.status.is_error:
+    truth, found = case.ending
+    if truth is None or truth.boxes is None or found.status.is_error:
         return ''
-    if not found and not truth.detections:
+    if not len(found.boxes) and truth.is_absent:
         return 'rightly so'
-    words = [f'{case.hits} of {len(truth.detections)} hit']
-    if found > case.hits:
-        words.append(f'{found - case.hits} elsewhere')
+    words = [f'{case.hits} of {len(truth.boxes)} hit']
+    if len(found.boxes) > case.hits:
+        words.append(f'{len(found.boxes) - case.hits} elsewhere')
+    if judge(truth, found, truth.task).kind is Kind.POOR_MASK:
+        words.append(Kind.POOR_MASK.value)
     return ', '.join(words)
 
 
@@ -198,13 +183,13 @@ def _status_class(status: Status) -> str:
 def _picture(case: Case) -> dict[str, Any] | None:
     if case.image is None:
         return None
-    true = case.truth.detections if case.truth else ()
+    true = case.truth.objects if case.truth else ()
     return picture(size_of(case.image), case.image, case.perception.detections, true)
 
 
 def _truth(truth: Truth) -> dict[str, Any]:
     return {
-        'answer': truth.answer if truth.task is Task.VQA else _objects(len(truth.detections)),
-        'labels': [label if times == 1 else f'{times} × {label}' for label, times in Counter(
-            found.label for found in truth.detections if found.label).items()],
+        'answer': _true_answer(truth),
+        'labels': [label if times == 1 else f'{times} × {label}'
+                   for label, times in Counter(filter(None, truth.labels)).items()],
     }

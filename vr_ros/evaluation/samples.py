@@ -97,6 +97,16 @@ class Truth:
             task=task, labels=labels if any(labels) else ())
 
     @property
+    def objects(self) -> tuple[Detection, ...]:
+        """The true objects as what finds them would write them; none where no box is known."""
+        boxes = () if self.boxes is None else self.boxes
+        masks = self.masks or (None,) * len(boxes)
+        labels = self.labels or ('',) * len(boxes)
+        return tuple(
+            Detection(index, tuple(map(float, box)), label=label, mask=mask)
+            for index, (box, mask, label) in enumerate(zip(boxes, masks, labels, strict=True)))
+
+    @property
     def is_absent(self) -> bool | None:
         """Whether nothing there is what the instruction asks for; None if it asks for no object."""
         if self.region is not None and self.count is None:

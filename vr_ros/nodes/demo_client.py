@@ -21,8 +21,8 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage
 
 from vr_ros.core.types import Instruction
-from vr_ros.evaluation.report import Truth
 from vr_ros.evaluation.result_messages import Result, read_result, read_stamp
+from vr_ros.evaluation.samples import Truth
 from vr_ros.nodes import qos
 from vr_ros.nodes.convert import (
     AnswerMsg,
@@ -225,5 +225,4 @@ def decoded(picture: bytes) -> np.ndarray:
 
 
 def _truth(detections: Any, answer: Any) -> Truth:
-    known = read_result(detections, answer).perception
-    return Truth(known.task, known.detections, known.answer)
+    return Truth.from_perception(read_result(detections, answer).perception)

@@ -20,8 +20,9 @@ from rich.text import Text
 from std_msgs.msg import Header, String
 
 from vr_ros.core.types import Instruction, Perception, Position, Stamp
-from vr_ros.evaluation.report import Case, Truth
+from vr_ros.evaluation.report import Case
 from vr_ros.evaluation.result_messages import read_stamp
+from vr_ros.evaluation.samples import Truth
 from vr_ros.nodes import qos
 from vr_ros.nodes.demo_client import IMAGES_KEPT_S, DemoClient, DemoError, Exchange, decoded
 from vr_ros.nodes.demo_pick_record import Pick, PickSession, metres
@@ -178,7 +179,7 @@ def right_object(truth: Truth | None, target: ObjectTruth, camera_stands: bool) 
     """
     if camera_stands:
         return label(target)
-    return truth.detections[0].label if truth and len(truth.detections) == 1 else None
+    return truth.labels[0] if truth and truth.count == 1 and truth.labels else None
 
 
 def _fulfil(client: PickClient, session: PickSession, request: PickRequest,

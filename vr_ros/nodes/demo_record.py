@@ -12,6 +12,7 @@ from rich.text import Text
 
 from vr_ros.evaluation.claims import Claim, machine_description, package_versions, write_claims
 from vr_ros.evaluation.report import Case, Report, comparison, write_report
+from vr_ros.evaluation.totals import totals_line
 from vr_ros.nodes.results import perception_json
 from vr_ros.nodes.screen import print_perception, printable
 
@@ -63,10 +64,7 @@ class Session:
 
     def total(self) -> str:
         """Say in one line how it went."""
-        totals = Report('', self.cases).totals()
-        known = totals['with known truth']
-        answered = f'{totals["answered"]} of {totals["instructions"]} answered'
-        return f'{totals["right"]} of {known} right, {answered}' if known else answered
+        return totals_line(Report('', self.cases).totals())
 
     def write(self, out: Path, seconds: float, problem: str) -> dict[str, Any]:
         """Write the summary, and the page if there is something to show: an earlier one is worth
@@ -131,7 +129,7 @@ def _said(case: Case) -> tuple[str, str]:
     """:return: answer and truth in a word."""
     perception, truth = case.perception, case.truth
     answer = '-' if perception.status.is_error else perception.answer or str(perception.count)
-    return answer, '-' if truth is None else truth.answer or str(len(truth.detections))
+    return answer, '-' if truth is None else ', '.join(truth.answers) or str(truth.count)
 
 
 def _entry(case: Case) -> dict[str, Any]:
@@ -140,7 +138,7 @@ def _entry(case: Case) -> dict[str, Any]:
         'instruction': case.text, 'kind': case.kind, 'sent_by': case.how,
         **perception_json(case.perception, masks=False),
         'truth': None if truth is None else {
-            'task': truth.task.name, 'answer': truth.answer, 'count': len(truth.detections),
-            'labels': [d.label for d in truth.detections],
-            'boxes': [[round(v, 2) for v in d.box] for d in truth.detections]},
+            'task': truth.task.name, 'answer': ', '.join(truth.answers), 'count': truth.count,
+            'labels': list(truth.labels),
+            'boxes': [[round(v, 2) for v in found.box] for found in truth.objects]},
         'hits': case.hits, 'right': case.is_right}
