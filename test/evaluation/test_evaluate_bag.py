@@ -2,10 +2,7 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from teller import Teller
+from without_ros import ROOT, evaluate_without_ros
 
 from vr_ros.core.types import Source, Status
 from vr_ros.evaluation import cli, summary
@@ -29,7 +27,6 @@ from vr_ros.evaluation.records import read_records
 from vr_ros.msg import Answer, DetectionArray, Instruction, Outcome, Timing
 
 ELSEWHERE = (0.0, 0.0, 1.0, 1.0)
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -283,15 +280,7 @@ def test_the_definitions_of_the_bag_count_and_no_ros_is_needed(tmp_path: Path) -
         bag.add_bytes(topic, kind, definition, bytes(store.serialize_cdr(
             _result(store, box), kind)))
     out = tmp_path / 'out.json'
-    program = ('import sys\n'
-               'for name in ("rclpy", "vr_ros.msg", "sensor_msgs", "rosidl_parser"):\n'
-               '    sys.modules[name] = None\n'
-               'from vr_ros.evaluation.cli import main\n'
-               'sys.exit(main(sys.argv[1:]))')
-    done = subprocess.run(
-        [sys.executable, '-c', program, 'bag', str(bag.close()), '--json', str(out)], cwd=ROOT,
-        env={name: value for name, value in os.environ.items() if not name.startswith('AMENT')},
-        capture_output=True, text=True, timeout=100)
+    done = evaluate_without_ros('bag', bag.close(), '--json', out)
     assert done.returncode == 0, done.stderr
     assert json.loads(out.read_text())['bag']['totals']['right'] == 1
 

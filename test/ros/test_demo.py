@@ -17,7 +17,11 @@ import numpy as np
 import pytest
 from live import FAULT_BACKEND
 from rosbags.highlevel import AnyReader
+from without_ros import evaluate_without_ros
 
+from vr_ros.core.types import Size
+from vr_ros.evaluation.records import read_records
+from vr_ros.evaluation.totals import is_right
 from vr_ros.nodes.demo import clear_bag, main
 from vr_ros.nodes.demo_options import DEFAULT_SEED
 from vr_ros.nodes.demo_script import QUESTIONS
@@ -116,6 +120,28 @@ def test_the_bag_holds_questions_answers_and_truth(
     assert stamps['/detections'] == stamps['/truth/detections'] == stamps['/truth/answer']
     assert stamps['/detections'] <= stamps['/image/compressed']
     assert stamps['/detections'] <= stamps['/camera_info'] & stamps['/camera_pose']
+
+
+@pytest.mark.slow
+def test_its_bag_evaluates_to_the_very_same(
+        outcome: tuple[Path, dict[str, Any], str], tmp_path: Path) -> None:
+    out, summary, _ = outcome
+    done = evaluate_without_ros('bag', out / 'bag', '--json', tmp_path / 'out.json',
+                                '--records', tmp_path)
+    assert done.returncode == 0, done.stderr
+    content = json.loads((tmp_path / 'out.json').read_text())
+    assert content['bag']['totals'] == summary['totals']
+    assert content['bag']['problems'] == content['bag']['notes'] == []
+    assert content['model'] == {e['model_id'] for e in summary['instructions']}.pop()
+    records = {record.instruction: record
+               for record in read_records(Path(content['records'])).answered}
+    for entry in summary['instructions']:
+        record = records[entry['instruction']]
+        assert record.found.latency_ms == pytest.approx(entry['timing']['total_ms'], abs=1e-3)
+        assert is_right(record.truth, record.found) is entry['right']
+        assert [d.label for d in record.truth.objects] == entry['truth']['labels']
+        assert len(record.found.boxes) == len(entry['detections'])
+        assert record.truth.size == Size(*entry['image_size'])
 
 
 @pytest.mark.slow
