@@ -86,7 +86,8 @@ def write_claims(
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + '\n'
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding='utf-8')
+    # Half a surrogate pair, as an id from a JSON file may hold it, stays an escape.
+    path.write_bytes(text.encode('utf-8', 'backslashreplace'))
 
 
 def require_writable(path: Path) -> None:

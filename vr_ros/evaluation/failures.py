@@ -87,9 +87,10 @@ class Situation(Enum):
 class Verdict:
     """What came of one sample.
 
-    :param quality: 0 to 1, to find the worst and the best by. Errors: 0. Objects: the IoU of
-        the best pairs, of masks where those are judged, summed up over the greater of both numbers.
-        Pixels: IoU. Numbers: the smaller over the greater. Texts: their score.
+    :param quality: 0 to 1, to find the worst and the best by. Errors: 0. Objects: the IoU of the
+        best pairs, summed up over the greater of both numbers; of boxes or of masks, the lower of
+        both where masks are judged. Pixels: IoU. Numbers: the smaller over the greater. Texts:
+        their score.
     """
 
     kind: Kind
@@ -160,8 +161,9 @@ def _judge_objects(truth: Truth, found: Found, task: Task) -> tuple[Kind, float]
     kind, quality = _judge_pairs(truth, found, boxes, masks if wants_masks else None)
     tells_pixels = masks is None and truth.region is not None and not truth.is_absent
     if kind is Kind.RIGHT and tells_pixels and wants_masks:
-        quality = region_overlap(truth, found).iou
-        kind = Kind.RIGHT if quality >= _ENOUGH else Kind.POOR_MASK
+        iou = region_overlap(truth, found).iou
+        kind = Kind.RIGHT if iou >= _ENOUGH else Kind.POOR_MASK
+        quality = min(quality, iou)
     return kind, quality
 
 
@@ -180,8 +182,9 @@ def _judge_pairs(
     true, hits, said = matches.true, int(matches.hits[0]), int(matches.found[0])
     if not true:
         return _judge_nothing(found, claims=said > 0)
-    iou = (overlaps if masks is None else masks).iou[~truth.crowd]
-    quality = float(iou[linear_sum_assignment(iou, maximize=True)].sum()) / max(true, said)
+    ious = [judged.iou[~truth.crowd] for judged in (overlaps, masks) if judged is not None]
+    quality = min(float(iou[linear_sum_assignment(iou, maximize=True)].sum())
+                  for iou in ious) / max(true, said)
     if hits < true:
         return Kind.MISSED if said < true else Kind.WRONG_OBJECT, quality
     if said > true:

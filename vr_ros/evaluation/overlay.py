@@ -15,6 +15,7 @@ from vr_ros.core.types import Detection, Mask, Size
 
 # Questions are about colours: what a mask covers has to keep its own.
 MASK_OPACITY = 0.12
+_SHADE_OPACITY = 0.6
 # The larger side of an image whose masks have an outline of one pixel.
 _THIN_OUTLINE_PX = 320
 # Least height of a picture on the page, and the most that its longer side gets for it, in CSS
@@ -24,7 +25,7 @@ _MIN_HEIGHT_PX, _MAX_SIDE_PX = 60, 40_000
 
 def picture(
     size: Size, image: np.ndarray | None, detections: Sequence[Detection],
-    true: Sequence[Detection] = (), side_px: int | None = None,
+    true: Sequence[Detection] = (), side_px: int | None = None, ignored: Mask | None = None,
 ) -> dict[str, Any]:
     """Prepare an image and what lies over it for the macro ``view`` of the templates.
 
@@ -32,12 +33,15 @@ def picture(
     :param image: (H, W, 3) uint8 RGB; None: only the layers.
     :param true: what ought to have been found.
     :param side_px: of a copy to show in place of a larger image, its longer side.
+    :param ignored: pixels that count neither way: a shade.
     """
     wide_px = min(_MIN_HEIGHT_PX * size.width / size.height, _MAX_SIDE_PX)
-    layers = [('masks', mask_layer(detections, size)), ('truth', outline_layer(true, size))]
+    layers = [('truth', shade_layer(ignored, size)), ('masks', mask_layer(detections, size)),
+              ('truth', outline_layer(true, size))]
     shown = [('', jpeg_uri(_shrink(image, side_px)))] if image is not None else []
     return {
         'width': size.width, 'height': size.height, 'unit': line_unit(size),
+        'is_blank': image is None,
         # Both scroll: a flat one sideways, a tall one upright.
         'min_width_px': round(wide_px),
         'max_width_px': max(1, _MAX_SIDE_PX * size.width // size.height),
@@ -91,6 +95,17 @@ def outline_layer(detections: Sequence[Detection], size: Size) -> np.ndarray:
     for found in detections:
         if found.mask is not None:
             layer[_mask_and_outline(found.mask)[1]] = 255
+    return layer
+
+
+def shade_layer(mask: Mask | None, size: Size) -> np.ndarray:
+    """Darken what a mask covers.
+
+    :return: (H, W, 4) uint8 RGBA.
+    """
+    layer = np.zeros((size.height, size.width, 4), np.uint8)
+    if mask is not None:
+        layer[rle_to_mask(mask), 3] = round(255 * _SHADE_OPACITY)
     return layer
 
 

@@ -23,6 +23,7 @@ from vr_ros.evaluation.commands.options import (
     job_of,
     records_path,
 )
+from vr_ros.evaluation.commands.reports import write_reports
 from vr_ros.evaluation.datasets.bag import NO_RESULT, BagSet, ask_recorded
 from vr_ros.evaluation.datasets.frame_truths import open_truths
 from vr_ros.evaluation.records import Record
@@ -92,6 +93,7 @@ def run(options: argparse.Namespace, make: Callable[[int], Asks] | None = None) 
     _show(summary, questions, details)
     if options.json:
         summary.write_json(options.json, bag=details)
+    write_reports(options, summary, data_set, _besides(details))
     return 1 if summary.is_incomplete or questions.problems else 0
 
 
@@ -152,6 +154,12 @@ def _ending(record: Record) -> tuple[Any, Any]:
     return record.truth, record.found
 
 
+def _besides(details: dict[str, Any]) -> list[str]:
+    """Say what of the bag is no sample."""
+    return [*(f'{number} {what} left out' for what, number in details['left out'].items()),
+            *details['notes'], *(f'problem: {words}' for words in details['problems'])]
+
+
 def _show(summary: Summary, questions: Questions, details: dict[str, Any]) -> None:
     console, totals = Console(), details['totals']
     table = Table(title=f'{totals["instructions"]} instructions, answers'
@@ -169,9 +177,7 @@ def _show(summary: Summary, questions: Questions, details: dict[str, Any]) -> No
     if details['unanswered']:
         console.print(f'{len(details["unanswered"])} instructions have {NO_RESULT}: counted as'
                       ' TIMEOUT')
-    for what, number in details['left out'].items():
-        console.print(f'{number} {what} left out')
-    for line in (*details['notes'], *(f'problem: {words}' for words in details['problems'])):
+    for line in _besides(details):
         console.print(line, markup=False)
     if not totals['with known truth']:
         console.print(NO_TRUTH)

@@ -13,6 +13,7 @@ from vr_ros.evaluation.commands.options import (
     job_of,
     records_path,
 )
+from vr_ros.evaluation.commands.reports import write_reports
 from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.runner import Job, model_identity
 from vr_ros.evaluation.runs import complete, header_of
@@ -47,4 +48,5 @@ def run(options: argparse.Namespace, job: Job | None = None) -> int:
     summary.show()
     if options.json:
         summary.write_json(options.json)
+    write_reports(options, summary, data_set)
     return 1 if summary.is_incomplete else 0

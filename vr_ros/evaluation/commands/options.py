@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from vr_ros.evaluation.claims import require_writable
+from vr_ros.evaluation.commands.reports import FILES, add_report_options
 from vr_ros.evaluation.datasets.sample import DataSet
 from vr_ros.evaluation.records import RecordsError
 from vr_ros.evaluation.runner import Job, LoadPerceiver, ask_all
@@ -34,7 +35,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
                         help='only the Ith of N parts; evaluate merge puts their records together')
     parser.add_argument('--records', type=Path, metavar='DIR',
                         help='keep every answer there, and go on from what is there')
-    parser.add_argument('--json', type=Path, help='write the claims there')
+    add_report_options(parser)
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -42,12 +43,13 @@ def check_options(options: argparse.Namespace) -> None:
 
     :raises RecordsError, OSError: with what is wrong.
     """
-    for name in ('processes', 'batch', 'limit', 'scenes', 'per_scene'):
+    for name in ('processes', 'batch', 'limit', 'scenes', 'per_scene', 'gallery'):
         value = getattr(options, name, None)
         if value is not None and value < 1:
             raise RecordsError(f'--{name.replace("_", "-")} is at least 1')
-    if options.json:
-        require_writable(options.json)
+    for name in FILES:
+        if getattr(options, name, None):
+            require_writable(getattr(options, name))
 
 
 def job_of(options: argparse.Namespace, open_: Callable[[], DataSet]) -> Job:

@@ -16,6 +16,7 @@ from vr_ros.evaluation.commands.options import (
     job_of,
     records_path,
 )
+from vr_ros.evaluation.commands.reports import write_reports
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.runner import Job, model_identity
 from vr_ros.evaluation.runs import complete, header_of
@@ -78,6 +79,7 @@ def run(options: argparse.Namespace, job: Job | None = None) -> int:
         write_claims(
             options.json, _claims(summary), seed=options.first_seed, seconds=summary.seconds,
             details=summary.details)
+    write_reports(options, summary, data_set)
     return 1 if summary.is_incomplete else 0
 
 

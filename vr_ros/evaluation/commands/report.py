@@ -1,0 +1,54 @@
+"""``evaluate report``: what a file of records tells, without asking again."""
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from vr_ros.evaluation.commands.reports import add_report_options, write_reports
+from vr_ros.evaluation.datasets.registry import open_data_set
+from vr_ros.evaluation.datasets.sample import DataSet
+from vr_ros.evaluation.records import Header, RecordsError, read_records
+from vr_ros.evaluation.summary import Summary
+
+
+def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare ``report``."""
+    parser = what.add_parser('report', help='a run again from its records, finished or not')
+    parser.add_argument('records', type=Path)
+    parser.add_argument('--dataset', help='path of the data set, for its pictures')
+    add_report_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the figures of what is there, and write the reports.
+
+    :return: 0 complete, 1 samples are missing, were skipped or not answered.
+    """
+    started = time.monotonic()
+    read = read_records(options.records)
+    data_set = _data_set(options, read.header)
+    summary = Summary.of(read, options.records, 0.0, is_of_records=True)
+    summary = replace(summary, seconds=time.monotonic() - started)
+    summary.show()
+    if options.json:
+        summary.write_json(options.json)
+    write_reports(options, summary, data_set)
+    return 1 if summary.is_incomplete else 0
+
+
+def _data_set(options: argparse.Namespace, header: Header) -> DataSet | None:
+    """Open what the records are about.
+
+    :raises RecordsError: if it is another data set, or is not what it was.
+    :raises DataSetError: if there is none.
+    """
+    if options.dataset is None:
+        return None
+    data_set = open_data_set(options.dataset, str(header.options.get('split', '')))
+    if data_set.name != header.dataset:
+        raise RecordsError(f'{options.records}: records of {header.dataset},'
+                           f' not of {data_set.name}')
+    return data_set

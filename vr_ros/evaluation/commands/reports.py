@@ -1,0 +1,45 @@
+"""Options for the files that tell what a run came to, and writing them."""
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from vr_ros.evaluation.datasets.sample import DataSet
+from vr_ros.evaluation.summary import Summary
+
+# Names of the options that are files to be written.
+FILES = ('json', 'html', 'markdown')
+_GALLERY = 12
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """Declare which files a run leaves, besides its records."""
+    parser.add_argument('--json', type=Path, help='write the claims there')
+    parser.add_argument('--html', type=Path, help='write a page with plots and cases there')
+    parser.add_argument('--markdown', type=Path, help='write the tables there')
+    parser.add_argument('--gallery', type=int, default=_GALLERY, metavar='N',
+                        help='of the page: the N worst and the N best cases'
+                             ' (default: %(default)s)')
+
+
+def write_reports(
+    options: argparse.Namespace, summary: Summary, data_set: DataSet | None,
+    besides: Sequence[str] = (),
+) -> None:
+    """Write the page and the tables, where they are asked for.
+
+    :param data_set: whose pictures are shown; None: it is not at hand.
+    :param besides: what else was left out, a line each.
+    :raises OSError: if a file cannot be written.
+    """
+    # Not before: they bring what draws.
+    from vr_ros.evaluation.gallery import pictures_of
+    from vr_ros.evaluation.run_markdown import write_run_markdown
+    from vr_ros.evaluation.run_page import Look, write_run_page
+
+    if options.html:
+        pictures = pictures_of(data_set) if data_set else None
+        write_run_page(summary, options.html, Look(pictures, options.gallery, besides))
+    if options.markdown:
+        write_run_markdown(summary, options.markdown, besides)
