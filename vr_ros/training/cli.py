@@ -6,7 +6,11 @@ import sys
 from collections.abc import Sequence
 
 # Imported when called: the trainers need torch, this module does not.
-RECIPES = {'sim_tiny': 'vr_ros.training.trainers.sim_tiny'}
+RECIPES = {
+    'sim_tiny': 'vr_ros.training.trainers.sim_tiny',
+    # Fits on answers of the whole pipeline, which the training knows nothing of.
+    'scores': 'vr_ros.evaluation.score_fit',
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,139 @@
+"""Sources of scores compared on made-up answers whose figures are known."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from vr_ros.core.confidence import Fusion, Term
+from vr_ros.core.types import Size, Status
+from vr_ros.evaluation import score_records
+from vr_ros.evaluation.score_records import FeatureKeeper, Judged, judged_scenes
+from vr_ros.evaluation.score_table import (
+    FIGURES,
+    gain,
+    removal,
+    right_objects,
+    score_lists,
+    table,
+    threshold_for,
+)
+
+A, B, FAR = (0, 0, 10, 10), (20, 0, 40, 10), (60, 60, 70, 70)
+
+
+def judged(seed: int, wanted: list, found: list, **features: list[float]) -> Judged:
+    return Judged(
+        seed, 'find it', 'detect_one', Status.OK if found else Status.NO_OBJECT, Size(100, 100),
+        np.array(wanted, float).reshape(-1, 4), np.array(found, float).reshape(-1, 4),
+        {name: np.array(values, float) for name, values in features.items()})
+
+
+# Four right objects and three wrong ones, one of them where nothing is; one answer is empty.
+ANSWERS = [
+    judged(1, [A, B], [A, FAR], mask_iou=[0.9, 0.2], tokens=[-0.1, math.nan]),
+    judged(2, [A, B], [B, A], mask_iou=[0.8, 0.7], tokens=[-0.2, -0.3]),
+    judged(3, [], [FAR], mask_iou=[0.3], tokens=[-0.1]),
+    judged(4, [A], [], ),
+    judged(5, [A], [A, A], mask_iou=[0.6, 0.5], tokens=[0.0, 0.0]),   # the same object twice
+]
+
+
+def by_name(rows):
+    return {row.source: {f.name: f.value for f in row.figures} for row in rows}
+
+
+def test_what_is_right():
+    assert [right_objects(one).tolist() for one in ANSWERS] == [
+        [True, False], [True, True], [False], [], [True, False]]
+
+
+def test_figures_of_every_source():
+    fusion = Fusion(-1.0, {'mask_iou': Term(2.0, 0.5)})
+    lists = score_lists(ANSWERS, {'fused': fusion})
+    assert list(lists) == [
+        'constant', 'area', 'tokens', 'margin', 'existence', 'mask_iou', 'consistency',
+        'agreement', 'fused']
+    assert [len(scores) for scores in lists['margin']] == [2, 2, 1, 0, 2]
+    assert np.isnan(np.concatenate(lists['margin'])).all()         # nobody computed it
+    found = by_name(table(ANSWERS, lists, rounds=0))
+    assert set(found['fused']) == set(FIGURES)
+    # All right ones above all wrong ones, but for the twin in between: 4 * 3 pairs.
+    assert found['mask_iou']['AUROC'] == 1.0
+    assert found['constant']['AUROC'] == 0.5
+    # Four hits of six true objects, none below a miss: recalls up to 4/6 at precision 1.
+    assert found['mask_iou']['box AP@0.5'] == pytest.approx(67 / 101)
+    assert found['mask_iou']['box AP@0.5'] > found['constant']['box AP@0.5']
+    # A fusion that rises with one feature orders as that feature does.
+    assert found['fused']['box AP@[.5:.95]'] == found['mask_iou']['box AP@[.5:.95]']
+    assert found['fused']['ECE'] != found['mask_iou']['ECE']
+    assert found['area']['ECE'] is None and found['constant']['ECE'] is None
+
+
+def test_area_ranks_as_the_published_script_has_it():
+    lists = score_lists(ANSWERS, {})
+    assert lists['area'][1] == pytest.approx([0.02, 0.01])
+    assert lists['tokens'][0] == pytest.approx([math.exp(-0.1), math.nan], nan_ok=True)
+
+
+def test_gain_is_the_difference_with_an_interval():
+    lists = score_lists(ANSWERS, {})
+    found = by_name(table(ANSWERS, lists, rounds=0))
+    value, low, high = gain(ANSWERS, lists, 'mask_iou', rounds=50)
+    name = FIGURES[0]
+    assert value == pytest.approx(found['mask_iou'][name] - found['area'][name])
+    assert low <= value <= high
+
+
+@pytest.mark.parametrize(('threshold', 'hallucinated', 'true', 'wrong'), [
+    (0.0, 0.0, 0.0, 0.0),
+    (0.25, 0.0, 0.0, 1 / 3),
+    (0.31, 1.0, 0.0, 2 / 3),        # the one where nothing is
+    (0.65, 1.0, 0.25, 1.0),
+    (2.0, 1.0, 1.0, 1.0),
+])
+def test_what_a_threshold_takes_away(threshold, hallucinated, true, wrong):
+    scores = [one.features.get('mask_iou', np.empty(0)) for one in ANSWERS]
+    gone = removal(ANSWERS, scores, threshold)
+    assert (gone.hallucinated, gone.true, gone.wrong) == pytest.approx((hallucinated, true, wrong))
+    assert (gone.hallucinated_of, gone.true_of) == (1, 4)
+
+
+def test_what_has_no_score_is_never_taken_away():
+    scores = [np.full(len(one.found), np.nan) for one in ANSWERS]
+    assert removal(ANSWERS, scores, 2.0).true == 0
+
+
+def test_the_threshold_that_loses_no_more_than_allowed():
+    many = [judged(i, [A], [A], mask_iou=[i / 100]) for i in range(100)]
+    scores = [one.features['mask_iou'] for one in many]
+    threshold = threshold_for(many, scores, 0.02)
+    assert threshold == pytest.approx(0.02)
+    assert removal(many, scores, threshold).true == pytest.approx(0.02)
+
+
+def test_answers_survive_the_file(tmp_path, monkeypatch):
+    cache = tmp_path / 'features.jsonl'
+    (first,) = judged_scenes('sim_tiny', 'cpu', 2_000_001, 1, cache)
+    assert first and all(one.seed == 2_000_001 for one in first)
+    some = next(one for one in first if len(one.found))
+    assert {'tokens', 'margin', 'mask_iou', 'agreement', 'existence', 'consistency'} <= set(
+        some.features)
+    assert all(len(values) == len(some.found) for values in some.features.values())
+    # Now nothing is loaded.
+    monkeypatch.setattr(score_records, 'Perceiver', None)
+    (again,) = judged_scenes('sim_tiny', 'cpu', 2_000_001, 1, cache)
+    for one, other in zip(first, again, strict=True):
+        assert one.as_json() == other.as_json()
+        np.testing.assert_array_equal(one.found, other.found)
+        for name, values in one.features.items():
+            np.testing.assert_array_equal(values, other.features[name])
+    assert len(cache.read_text().splitlines()) == 1
+
+
+def test_a_keeper_scores_nothing():
+    from vr_ros.models.card import load_card
+
+    card = load_card('sim_tiny').confidence
+    assert FeatureKeeper(card).asks_more and not FeatureKeeper(card, ()).asks_more

@@ -1,0 +1,159 @@
+"""Compare sources of scores: the same boxes, ranked and judged by each."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vr_ros.core.confidence import Fusion
+from vr_ros.core.types import ScoreSource
+from vr_ros.evaluation.metrics.average_precision import average_precisions
+from vr_ros.evaluation.metrics.calibration import calibration_measures, confidences
+from vr_ros.evaluation.metrics.discrimination import Discrimination
+from vr_ros.evaluation.metrics.figures import Figure, compare, figures
+from vr_ros.evaluation.metrics.measure import Measure
+from vr_ros.evaluation.metrics.ranking import rank, ranking_scores
+from vr_ros.evaluation.score_records import Judged
+from vr_ros.pipeline.scoring import SCORES
+
+FIGURES = ('box AP@[.5:.95]', 'box AP@0.5', 'AUROC', 'ECE')
+
+
+@dataclass(frozen=True)
+class Row:
+    """One source of scores and its figures, in the order of FIGURES."""
+
+    source: str
+    figures: tuple[Figure, ...]
+
+
+def score_lists(judged: Sequence[Judged], fusions: Mapping[str, Fusion]) -> dict[str, list]:
+    """Score all answers by every source.
+
+    :param fusions: by the names under which they are to be listed.
+    :return: by source, (M,) scores per answer, 0 to 1 or NaN.
+    """
+    lists: dict[str, list] = {
+        'constant': [np.ones(len(one.found)) for one in judged],
+        'area': [ranking_scores(one.truth, one.scored(np.empty(0)), 'area') for one in judged],
+    }
+    for source, function in SCORES.items():
+        name = source.name.lower()
+        lists[name] = [function(_feature(one, name)) for one in judged]
+    lists['agreement'] = [_feature(one, 'agreement') for one in judged]
+    for name, fusion in fusions.items():
+        lists[name] = [fusion.score(one.features, len(one.found)) for one in judged]
+    return lists
+
+
+def _feature(one: Judged, name: str) -> np.ndarray:
+    return one.features.get(name, np.full(len(one.found), np.nan))
+
+
+def measures_of(judged: Sequence[Judged], scores: Sequence[np.ndarray]) -> list[Measure]:
+    """Make the figures of FIGURES for one source."""
+    truths = [one.truth for one in judged]
+    found = [one.scored(score) for one, score in zip(judged, scores, strict=True)]
+    pairs = list(zip(truths, found, strict=True))
+    known = tuple(confidences(t, f) for t, f in pairs)
+    every = [*average_precisions([rank(t, f) for t, f in pairs], 'box AP'),
+             Discrimination(known), *calibration_measures(known)]
+    by_name = {measure.name: measure for measure in every}
+    return [by_name[name] for name in FIGURES]
+
+
+def table(
+    judged: Sequence[Judged], lists: Mapping[str, Sequence[np.ndarray]], rounds: int
+) -> list[Row]:
+    """Give every source its figures, with bootstrap intervals over scenes.
+
+    :param rounds: of the bootstrap; 0: no intervals.
+    """
+    groups = [str(one.seed) for one in judged]
+    rows = []
+    for name, scores in lists.items():
+        results = figures(measures_of(judged, scores), groups, rounds=rounds)
+        if name in ('area', 'constant'):
+            # These rank, but are no probabilities.
+            results[3] = replace(results[3], value=None, low=None, high=None)
+        rows.append(Row(name, tuple(results)))
+    return rows
+
+
+def gain(
+    judged: Sequence[Judged], lists: Mapping[str, Sequence[np.ndarray]], source: str,
+    over: str = 'area', rounds: int = 1000,
+) -> tuple[float, float | None, float | None]:
+    """Say how much AP@[.5:.95] one source gains over another, with its interval."""
+    groups = [str(one.seed) for one in judged]
+    first, second = (measures_of(judged, lists[name])[0] for name in (over, source))
+    result = compare(first, second, groups, rounds=rounds)
+    assert result.difference is not None
+    return result.difference, result.low, result.high
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What a threshold on a score takes away.
+
+    :param hallucinated: share of the objects found on instructions whose object is not there.
+    :param true: share of the objects found that are right at IoU 0.5.
+    :param wrong: share of all others.
+    """
+
+    threshold: float
+    hallucinated: float
+    true: float
+    wrong: float
+    hallucinated_of: int
+    true_of: int
+
+
+def removal(
+    judged: Sequence[Judged], scores: Sequence[np.ndarray], threshold: float
+) -> Removal:
+    """Count what has a score below a threshold."""
+    gone, right, absent = _removable(judged, scores)
+    below = gone < threshold
+    return Removal(
+        threshold, _share(below[absent]), _share(below[right]), _share(below[~right]),
+        int(absent.sum()), int(right.sum()))
+
+
+def threshold_for(
+    judged: Sequence[Judged], scores: Sequence[np.ndarray], most_lost: float = 0.02
+) -> float:
+    """Find the highest threshold that loses at most a share of the right objects."""
+    values, right, _ = _removable(judged, scores)
+    kept = np.sort(values[right])
+    return float(kept[int(np.floor(len(kept) * most_lost))]) if len(kept) else 0.0
+
+
+def _removable(
+    judged: Sequence[Judged], scores: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """:return: score, whether right, and whether nothing was there, of all found objects."""
+    values, right, absent = [], [], []
+    for one, score in zip(judged, scores, strict=True):
+        number = len(one.found)
+        values.append(np.where(np.isfinite(score), score, np.inf))
+        right.append(right_objects(one))
+        absent.append(np.full(number, not len(one.wanted)))
+    return np.concatenate(values), np.concatenate(right), np.concatenate(absent)
+
+
+def right_objects(one: Judged) -> np.ndarray:
+    """:return: (M,) whether each found object takes a true one at IoU 0.5, in the order found."""
+    known = confidences(one.truth, one.scored(np.ones(len(one.found))))
+    assert known is not None
+    return known.right
+
+
+def _share(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else 0.0
+
+
+def fusion_of(source: ScoreSource, fusion: Fusion | None) -> dict[str, Fusion]:
+    """List a card's own fusion by its name; none where it has none."""
+    return {} if fusion is None else {ScoreSource.FUSED.name.lower(): fusion}
