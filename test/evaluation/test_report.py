@@ -151,7 +151,7 @@ def test_a_mask_that_misses_the_object_is_wrong_and_named(tmp_path):
                      for mask in (whole, corner))
     case = Case('x', answer, truth=Truth.from_perception(truth))
     assert case.is_right is False
-    assert '1 of 1 hit, poor mask' in write(tmp_path, case)[1].text
+    assert '1 of 1 hit, IoU of masks 0.09' in write(tmp_path, case)[1].text
 
 
 def test_labels_of_the_truth_are_counted(tmp_path):

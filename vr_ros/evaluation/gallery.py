@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
@@ -14,12 +13,11 @@ from vr_ros.core.rle import rle_area, rle_box
 from vr_ros.core.types import Detection, Mask, Size, Status
 from vr_ros.evaluation.datasets.sample import DataSet, SampleError, size_of
 from vr_ros.evaluation.failures import Kind, Situation, Verdict
-from vr_ros.evaluation.metrics.detection import match_boxes
 from vr_ros.evaluation.metrics.overlap import box_overlaps, mask_overlaps
-from vr_ros.evaluation.metrics.segmentation import region_overlap
 from vr_ros.evaluation.overlay import drawn, picture
 from vr_ros.evaluation.records import Record
 from vr_ros.evaluation.samples import Found, Truth
+from vr_ros.evaluation.words import comparison, label_words, said, true_words
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +25,7 @@ _log = logging.getLogger(__name__)
 SIDE_PX = 640
 MAX_OBJECTS = 30
 MAX_TEXT = 4000
-_MAX_ANSWERS = 5
+_LABEL_TEXT = 80
 
 # Gives the image of a sample by its id; raises SampleError.
 Pictures = Callable[[str], np.ndarray]
@@ -98,8 +96,9 @@ def card(
         'words': [word for word in (record.kind, record.task.lower()) if word],
         'status': found.status.name, 'is_error': found.status.is_error,
         'text': clipped(record.instruction), 'message': clipped(record.message),
-        'answer': clipped(said(found)), 'comparison': _comparison(truth, found),
-        'truth': {'answer': clipped(true_words(truth)), 'labels': _labels(truth)},
+        'answer': clipped(said(found)), 'comparison': comparison(truth, found),
+        'truth': {'answer': clipped(true_words(truth)),
+                  'labels': [clipped(label, _LABEL_TEXT) for label in label_words(truth)]},
         'raw': clipped(found.raw_text or found.reasoning),
         'quality': '' if verdict.kind is Kind.UNKNOWN else f'{verdict.quality:.2f}',
         'latency_ms': found.latency_ms, 'no_picture': trouble,
@@ -123,32 +122,10 @@ def clipped(text: str, limit: int = MAX_TEXT) -> str:
     return f'{text[:limit]} … {len(text) - limit:,} more characters'
 
 
-def said(found: Found) -> str:
-    """Give an answer in few words."""
-    if found.status.is_error:
-        return 'none'
-    return found.answer or _objects(found.count)
-
-
-def true_words(truth: Truth) -> str:
-    """Give what is true in few words."""
-    if truth.count is None and truth.region is None:
-        more = len(truth.answers) - _MAX_ANSWERS
-        words = ' / '.join(truth.answers[:_MAX_ANSWERS])
-        return f'{words} and {more} more' if more > 0 else words or 'not known'
-    if truth.is_absent or truth.count is not None:
-        return _objects(truth.count or 0)
-    return f'{rle_area(truth.region):,} px'
-
-
 def _in_turn(lists: Iterable[Sequence[int]], limit: int) -> tuple[int, ...]:
     """Take the first of each, then the second of each, and so on."""
     rounds = chain.from_iterable(zip_longest(*lists))
     return tuple(islice((place for place in rounds if place is not None), limit))
-
-
-def _objects(count: int) -> str:
-    return '1 object' if count == 1 else f'{count or "no"} objects'
 
 
 def _image(
@@ -203,25 +180,3 @@ def _true_objects(truth: Truth, size: Size) -> list[Detection]:
 def _fitting(mask: Mask | None, size: Size | None) -> Mask | None:
     return mask if mask and mask.size == size else None
 
-
-def _comparison(truth: Truth, found: Found) -> str:
-    """Say how the objects found compare with the true ones."""
-    if found.status.is_error or truth.count is None and truth.region is None:
-        return ''
-    if not len(found.boxes) and truth.is_absent:
-        return 'rightly so'
-    words = []
-    matches, overlap = match_boxes(truth, found), region_overlap(truth, found)
-    if matches:
-        words.append(f'{matches.hits[0]} of {matches.true} hit')
-        if matches.found[0] > matches.hits[0]:
-            words.append(f'{matches.found[0] - matches.hits[0]} elsewhere')
-    if overlap and found.known_masks:
-        words.append(f'IoU of masks {overlap.iou:.2f}')
-    return ', '.join(words)
-
-
-def _labels(truth: Truth) -> list[str]:
-    labels = truth.labels or ((truth.category,) if truth.category else ())
-    return [clipped(label, 80) if times == 1 else f'{times} × {clipped(label, 80)}'
-            for label, times in Counter(filter(None, labels)).items()]

@@ -1,7 +1,6 @@
 """One self-contained page about what was asked, seen and answered."""
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,12 @@ import numpy as np
 
 from vr_ros.core.types import Perception, Status, Timing
 from vr_ros.evaluation.datasets.sample import size_of
-from vr_ros.evaluation.failures import Kind, judge
 from vr_ros.evaluation.metrics.detection import count_hits
 from vr_ros.evaluation.overlay import drawn, picture
 from vr_ros.evaluation.pages import write_page
 from vr_ros.evaluation.samples import Found, Truth
 from vr_ros.evaluation.totals import Ending, count_endings, is_right, median_ms
+from vr_ros.evaluation.words import comparison, label_words, said, true_words
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def _totals(report: Report) -> list[tuple[str, str]]:
 
 
 def _case(case: Case) -> dict[str, Any]:
-    perception = case.perception
+    perception, (truth, found) = case.perception, case.ending
     return {
         'text': case.text, 'words': [word for word in (case.kind, case.how) if word],
         'perception': perception,
@@ -113,11 +112,11 @@ def _case(case: Case) -> dict[str, Any]:
         # That nothing was found may be right: it is no error.
         'message_class': _status_class(perception.status).replace('good', 'plain'),
         'verdict': {True: 'right', False: 'wrong', None: ''}[case.is_right],
-        'answer': _answer(perception), 'comparison': comparison(case),
-        'picture': _picture(case), 'truth': case.truth and _truth(case.truth),
-        'no_picture': _no_picture(case),
-        'objects': [drawn(found, None if case.image is None else size_of(case.image))
-                    for found in perception.detections],
+        'answer': said(found), 'comparison': comparison(truth, found),
+        'truth': truth and {'answer': true_words(truth), 'labels': label_words(truth)},
+        'picture': _picture(case), 'no_picture': _no_picture(case),
+        'objects': [drawn(detection, None if case.image is None else size_of(case.image))
+                    for detection in perception.detections],
         'phases': _phases(perception.timing),
         'timing': [
             ('first token', perception.timing.first_token_ms),
@@ -132,36 +131,6 @@ def _no_picture(case: Case) -> str:
     if case.perception.status.is_error:
         return 'no image took part'
     return 'the picture was lost on its way here'
-
-
-def _answer(perception: Perception) -> str:
-    if perception.status.is_error:
-        return 'none'
-    return perception.answer or _objects(perception.count)
-
-
-def _true_answer(truth: Truth) -> str:
-    """Give the true answer in a word or two."""
-    return truth.answers[0] if truth.answers else _objects(truth.count or 0)
-
-
-def _objects(count: int) -> str:
-    return '1 object' if count == 1 else f'{count or "no"} objects'
-
-
-def comparison(case: Case) -> str:
-    """Say how the objects found compare with the true ones."""
-    truth, found = case.ending
-    if truth is None or truth.boxes is None or found.status.is_error:
-        return ''
-    if not len(found.boxes) and truth.is_absent:
-        return 'rightly so'
-    words = [f'{case.hits} of {len(truth.boxes)} hit']
-    if len(found.boxes) > case.hits:
-        words.append(f'{len(found.boxes) - case.hits} elsewhere')
-    if judge(truth, found, truth.task).kind is Kind.POOR_MASK:
-        words.append(Kind.POOR_MASK.value)
-    return ', '.join(words)
 
 
 def _phases(timing: Timing) -> list[dict[str, Any]]:
@@ -185,11 +154,3 @@ def _picture(case: Case) -> dict[str, Any] | None:
         return None
     true = case.truth.objects if case.truth else ()
     return picture(size_of(case.image), case.image, case.perception.detections, true)
-
-
-def _truth(truth: Truth) -> dict[str, Any]:
-    return {
-        'answer': _true_answer(truth),
-        'labels': [label if times == 1 else f'{times} × {label}'
-                   for label, times in Counter(filter(None, truth.labels)).items()],
-    }

@@ -10,10 +10,11 @@ from typing import Any
 from vr_ros.evaluation import drawings, plots
 from vr_ros.evaluation.claims import machine_description, package_versions
 from vr_ros.evaluation.failures import MEANINGS, Kind, Situation, confusion
-from vr_ros.evaluation.gallery import Pictures, card, clipped, groups, said, tone, true_words
+from vr_ros.evaluation.gallery import Pictures, card, clipped, groups, tone
 from vr_ros.evaluation.metrics.figures import Figure
 from vr_ros.evaluation.pages import write_page
 from vr_ros.evaluation.summary import Summary, figure_text, is_published, unit_of
+from vr_ros.evaluation.words import said, true_words
 
 # Of each cell of the table of failures; the records hold all.
 ROWS_PER_CELL = 100

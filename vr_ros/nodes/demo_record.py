@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vr_ros.evaluation.claims import Claim, machine_description, package_versions, write_claims
-from vr_ros.evaluation.report import Case, Report, comparison, write_report
+from vr_ros.evaluation.report import Case, Report, write_report
 from vr_ros.evaluation.totals import totals_line
+from vr_ros.evaluation.words import comparison
 from vr_ros.nodes.results import perception_json
 from vr_ros.nodes.screen import print_perception, printable
 
@@ -121,7 +122,7 @@ def _verdict(case: Case) -> Text:
         return Text('')
     if case.is_right:
         return Text('right', 'green')
-    why = comparison(case)
+    why = comparison(*case.ending)
     return Text.assemble(('wrong', 'red'), f': {why}' if why else '')
 
 
