@@ -1,0 +1,1 @@
+"""Rewards for reinforcement learning: samples, verifiers, metrics, stages; numpy and scipy only."""
