@@ -9,7 +9,7 @@ from test_card import write_card
 from vr_ros.core.confidence import Fusion, Term
 from vr_ros.core.types import PerceptionError, ScoreSource, Status
 from vr_ros.models.card import known_cards, load_card
-from vr_ros.models.card_confidence import fill_in, needed_features
+from vr_ros.models.card_confidence import fill_in, needed_features, with_source
 from vr_ros.models.card_types import ConfidenceCard, ExistenceCard
 
 ASK = {'user': 'Is {question} at {box}?', 'for_yes': ['Yes', 'yes'], 'for_no': ['No']}
@@ -57,7 +57,8 @@ def test_everything_that_can_be_said(tmp_path):
     ({'existence': {**ASK, 'user': 'Is {quote} there?'}}, 'existence.quote: is what {quote}'),
     ({'existence': {**ASK, 'quote': '('}}, 'existence.quote: is no regular expression'),
     ({'existence': {**ASK, 'quote': 'a'}}, 'existence.quote: has no group in parentheses'),
-    ({'existence': {'for_yes': ['a'], 'for_no': ['b']}}, 'existence: give "user", "assistant" or both'),
+    ({'existence': {'for_yes': ['a'], 'for_no': ['b']}},
+     'existence: give "user", "assistant" or both'),
     ({'existence': {**ASK, 'for_yes': []}}, 'existence.for_yes: missing, expected a list of texts'),
     ({'existence': {**ASK, 'maximum': 3}}, 'existence: unknown key "maximum"'),
     ({'fusion': {'bias': 0, 'features': {'token': {'weight': 1, 'mean': 0}}}},
@@ -85,3 +86,23 @@ def test_no_shipped_card_but_our_own_has_numbers_that_nobody_fitted(name):
     if name != 'sim_tiny':
         assert confidence.fusion is None and confidence.threshold == 0
         assert confidence.source in (ScoreSource.NONE, ScoreSource.TOKENS)
+
+
+def test_another_source_than_the_card_s(tmp_path):
+    card = load_card(write_card(tmp_path, {'confidence': {'source': 'tokens', 'samples': 2}}))
+    for source in ('none', 'margin', 'consistency'):
+        changed = with_source(card, source)
+        assert changed.confidence.source.name.lower() == source
+        assert changed.confidence.samples == 2 and changed.reasoner == card.reasoner
+
+
+@pytest.mark.parametrize(('source', 'message'), [
+    ('fused', 'the section confidence of model card "mine" needs "fusion", which ./run train'),
+    ('existence', 'the section confidence of model card "mine" needs "existence"'),
+    ('mask', 'score source "mask": unknown; known: none, tokens'),
+    ('', 'score source "": unknown'),
+])
+def test_a_source_that_the_card_has_nothing_for_is_refused(tmp_path, source, message):
+    with pytest.raises(PerceptionError) as caught:
+        with_source(load_card(write_card(tmp_path, {})), source)
+    assert caught.value.status is Status.MODEL_UNAVAILABLE and message in caught.value.message

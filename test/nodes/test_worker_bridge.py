@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from vr_ros.nodes import worker_bridge
+from vr_ros.nodes.parameters import PerceptionParameters
 from vr_ros.nodes.worker_bridge import default_worker_python, join_texts
 from vr_ros.pipeline.protocol import Started, Text
 
@@ -33,3 +34,12 @@ def test_else_it_is_the_workspaces_and_else_the_nodes_own(
     python.parent.mkdir(parents=True)
     python.touch()
     assert default_worker_python() == str(python)
+
+
+@pytest.mark.parametrize(('parameters', 'options'), [
+    ({}, {'device': 'auto'}),
+    ({'device': 'cpu', 'score_source': 'card'}, {'device': 'cpu'}),
+    ({'score_source': 'none'}, {'device': 'auto', 'score_source': 'none'}),
+])
+def test_what_the_back_end_is_told(parameters: dict, options: dict) -> None:
+    assert worker_bridge._options(PerceptionParameters(**parameters)) == options

@@ -33,7 +33,8 @@ class Spy(Scorer):
 
 @pytest.fixture(scope='module')
 def perceiver():
-    perceiver = Perceiver.from_card('sim_tiny', device='cpu')
+    perceiver = Perceiver.from_card('sim_tiny', device='cpu', score_source='margin')
+    assert perceiver.scorer.card.source is ScoreSource.MARGIN
     yield perceiver
     perceiver.close()
 

@@ -1,12 +1,13 @@
 """Read the part of a model card that says where scores come from."""
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 
 from vr_ros.core.confidence import COSTLY, FEATURES, Fusion, Term
-from vr_ros.core.types import ScoreSource
-from vr_ros.models.card_types import ConfidenceCard, ExistenceCard
+from vr_ros.core.types import PerceptionError, ScoreSource, Status
+from vr_ros.models.card_types import ConfidenceCard, ExistenceCard, ModelCard
 from vr_ros.models.schema import Section, suggestion
 
 SOURCES = tuple(source.name.lower() for source in ScoreSource)
@@ -34,6 +35,24 @@ def read_confidence(section: Section) -> ConfidenceCard:
     if missing:
         section.fail('source', f'"{card.source.name.lower()}" needs {missing}')
     return card
+
+
+def with_source(card: ModelCard, source: str) -> ModelCard:
+    """Have a card's scores come from elsewhere.
+
+    :param source: one of SOURCES.
+    :raises PerceptionError: MODEL_UNAVAILABLE, there is no such source, or the card lacks what it
+        takes.
+    """
+    if source not in SOURCES:
+        problem = f'unknown; known: {", ".join(SOURCES)}{suggestion(source, list(SOURCES))}'
+    else:
+        changed = dataclasses.replace(card.confidence, source=ScoreSource[source.upper()])
+        missing = missing_for(changed)
+        if not missing:
+            return dataclasses.replace(card, confidence=changed)
+        problem = f'the section confidence of model card "{card.name}" needs {missing}'
+    raise PerceptionError(Status.MODEL_UNAVAILABLE, f'score source "{source}": {problem}')
 
 
 def missing_for(card: ConfidenceCard) -> str:

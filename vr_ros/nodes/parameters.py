@@ -5,6 +5,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from vr_ros.models.card_confidence import SOURCES
 from vr_ros.nodes.parameter_spec import Applies, markdown_table, parameter
 
 _CONFIGURE, _START = Applies.CONFIGURE, Applies.START
@@ -22,6 +23,9 @@ class PerceptionParameters:
     device: str = parameter(
         'auto', 'where the models run: auto (the first GPU, else the CPU), cpu, cuda, cuda:1, …',
         applies=_CONFIGURE)
+    score_source: str = parameter(
+        'card', 'where the scores of objects come from; card: as the model card says; none: they '
+        'are NaN', choices=('card', *SOURCES), applies=_CONFIGURE)
     worker_python: str = parameter(
         '', 'interpreter that has torch; empty: `$VR_ROS_PYTHON`, else the `.venv` of the '
         'workspace, else the one that runs the node', applies=_CONFIGURE)

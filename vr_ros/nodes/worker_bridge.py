@@ -43,7 +43,7 @@ class WorkerBridge:
         """Start a worker, and return while it loads."""
         self._supervisor = WorkerSupervisor(
             WorkerOptions(python=values.worker_python or default_worker_python()), values.model,
-            {'device': values.device}, on_event=self._put, on_state=self._put,
+            _options(values), on_event=self._put, on_state=self._put,
             policy=SupervisionPolicy(
                 inference_timeout_s=values.inference_timeout, cancel_grace_s=values.cancel_grace,
                 load_timeout_s=values.load_timeout))
@@ -98,3 +98,11 @@ def default_worker_python() -> str:
         if python.is_file():
             return str(python)
     return ''
+
+
+def _options(values: PerceptionParameters) -> dict[str, str]:
+    """:return: what the back-end's factory is called with; what is as it is anyway is not said."""
+    options = {'device': values.device}
+    if values.score_source != 'card':
+        options['score_source'] = values.score_source
+    return options

@@ -20,6 +20,7 @@ from vr_ros.core.types import (
     Task,
 )
 from vr_ros.models.card import ModelCard, load_card
+from vr_ros.models.card_confidence import with_source
 from vr_ros.models.memory import check_card_fits
 from vr_ros.models.qwen_vl import QwenVLReasoner
 from vr_ros.models.segmenter import ImageFeatures, Segmenter
@@ -61,13 +62,18 @@ class Perceiver:
         self._features: ImageFeatures | None = None
 
     @classmethod
-    def from_card(cls, card: ModelCard | str, device: str = 'auto') -> Perceiver:
+    def from_card(
+        cls, card: ModelCard | str, device: str = 'auto', score_source: str = 'card'
+    ) -> Perceiver:
         """Load a model by its card.
 
         :param card: a card, the name of a known one, or the path of its file.
+        :param score_source: 'card', or where scores come from instead, such as 'none'.
         :raises PerceptionError: MODEL_UNAVAILABLE with what is missing and how to get it.
         """
         card = load_card(card) if isinstance(card, str) else card
+        if score_source != 'card':
+            card = with_source(card, score_source)
         device = pick_device(device)
         check_card_fits(card, device)
         # The quick one first: what it lacks is then known before the large one was loaded.
