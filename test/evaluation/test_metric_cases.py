@@ -161,6 +161,8 @@ CASES = [
     ('no-object recall', 0.0, [(true(), UNREADABLE)]),
     ('no-object precision', None, [(true(), found(A))]),       # never said
     # -- calibration -----------------------------------------------------------------------------
+    ('AUROC', 1.0, [ranked(true(A), A, B, scores=[0.9, 0.1])]),
+    ('AUROC', 0.5, [ranked(true(A), A, B, scores=[0.9, 0.9])]),
     ('ECE', 0.1, [ranked(true(A), A, scores=[0.9])]),
     ('ECE', 0.4, [ranked(true(A), A, A, scores=[0.9, 0.9])]),  # 0.9 said, one half right
     ('ECE', 0.5, [ranked(true(A), A, A, scores=[0.8, 0.8]),    # 0.3 off in one bin of two

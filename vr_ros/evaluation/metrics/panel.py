@@ -18,6 +18,7 @@ from vr_ros.evaluation.metrics.compat import (
 )
 from vr_ros.evaluation.metrics.counting import count_error, count_measures
 from vr_ros.evaluation.metrics.detection import match_boxes, match_masks, match_measures
+from vr_ros.evaluation.metrics.discrimination import Discrimination
 from vr_ros.evaluation.metrics.effort import effort_measures
 from vr_ros.evaluation.metrics.measure import Measure
 from vr_ros.evaluation.metrics.ranking import rank
@@ -29,7 +30,7 @@ from vr_ros.evaluation.samples import Found, Truth
 def strict_measures(truths: Sequence[Truth], found: Sequence[Found]) -> list[Measure]:
     """Make every strict figure that these samples have something to say about.
 
-    AP by scores and calibration are there where some object has a score.
+    AP by scores, discrimination and calibration are there where some object has a score.
 
     :raises ValueError: if there are not as many answers as truths.
     """
@@ -42,7 +43,8 @@ def strict_measures(truths: Sequence[Truth], found: Sequence[Found]) -> list[Mea
     if any(np.isfinite(f.scores).any() for f in found):
         measures += average_precisions([rank(t, f) for t, f in pairs], 'box AP')
         measures += average_precisions([rank(t, f, kind='mask') for t, f in pairs], 'mask AP')
-        measures += calibration_measures([confidences(t, f) for t, f in pairs])
+        known = tuple(confidences(t, f) for t, f in pairs)
+        measures += [Discrimination(known), *calibration_measures(known)]
     measures += count_measures([count_error(t, f) for t, f in pairs])
     measures += absence_measures([absence(t, f) for t, f in pairs])
     measures += answer_measures(truths, found) + rule_measures(truths, found)
