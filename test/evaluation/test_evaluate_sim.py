@@ -83,6 +83,12 @@ def test_nothing_counted_is_no_figure():
     assert all(f.value is None for f in figures(sim_measures([])))
 
 
+def test_a_name_leads_back_to_its_questions():
+    questions = SimScenes.named(SimScenes(3, 2, 1_000_007, 'train').name)
+    assert questions.name == 'sim train 3x2 from 1000007' and len(questions.ids) == 6
+    assert SimScenes.named('simulated/val.jsonl 0123') is None
+
+
 def test_questions_are_those_of_their_scenes():
     """The truth of each is what the text, read again, means in a picture rendered anew."""
     questions = SimScenes(4, 3, 1_000_000, 'heldout')
@@ -93,6 +99,7 @@ def test_questions_are_those_of_their_scenes():
         meant = answer_key(sample.instruction, frame.truth)
         assert np.array_equal(sample.image, frame.rgb)
         assert (sample.kind, sample.task) == (meant.template, Task.AUTO)
+        assert sample.truth.task is meant.task
         wanted = [o for o in frame.truth.objects if o.id in meant.target_ids]
         if meant.task is Task.VQA:
             assert sample.truth.answers == (meant.answer,) and sample.truth.boxes is None

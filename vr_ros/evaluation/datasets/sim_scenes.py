@@ -1,6 +1,7 @@
 """Scenes of the simulator and instructions about them, made where they are asked for."""
 from __future__ import annotations
 
+import re
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -38,6 +39,12 @@ class SimScenes:
         self._per_scene, self._first_seed = per_scene, first_seed
         self._scene = lru_cache(_KEPT)(partial(_draw, per_scene=per_scene, split=split))
 
+    @classmethod
+    def named(cls, name: str) -> SimScenes | None:
+        """Make those of a name; None where it is one of something else."""
+        found = re.fullmatch(r'sim (\w+) (\d+)x(\d+) from (\d+)', name, re.ASCII)
+        return found and cls(*map(int, found.group(2, 3, 4)), found.group(1))
+
     def load(self, place: int) -> Sample:
         """Render a scene, unless it is at hand, and ask one of its questions.
 
@@ -68,7 +75,8 @@ def _draw(seed: int, per_scene: int, split: str) -> tuple[Frame, list[SimInstruc
 def _truth(frame: Frame, instruction: SimInstruction) -> Truth:
     image, size = f'scene {frame.truth.seed}', frame.truth.size
     if instruction.task is Task.VQA:
-        return Truth(image, size, answers=(instruction.answer,))
+        return Truth(image, size, answers=(instruction.answer,), task=instruction.task)
     wanted = [o for o in frame.truth.objects if o.id in instruction.target_ids]
     boxes = np.array([o.box for o in wanted], float).reshape(-1, 4)
-    return Truth(image, size, boxes=boxes, masks=tuple(o.mask for o in wanted))
+    masks = tuple(o.mask for o in wanted)
+    return Truth(image, size, boxes=boxes, masks=masks, task=instruction.task)
