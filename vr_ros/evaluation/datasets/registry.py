@@ -11,6 +11,8 @@ from vr_ros.evaluation.datasets.folder import Folder
 from vr_ros.evaluation.datasets.hub import cached_snapshot, is_hub_name, is_online, open_hub
 from vr_ros.evaluation.datasets.known import KNOWN, find_known
 from vr_ros.evaluation.datasets.parquet import Table, open_table
+from vr_ros.evaluation.datasets.photos import NAME as PHOTOS
+from vr_ros.evaluation.datasets.photos import Photos
 from vr_ros.evaluation.datasets.pictures import Pictures
 from vr_ros.evaluation.datasets.reasonseg import ReasonSeg, is_reasonseg
 from vr_ros.evaluation.datasets.refer import Refer, find_refs
@@ -29,7 +31,7 @@ def open_data_set(name_or_path: str, split: str = '') -> DataSet:
     """
     path = Path(name_or_path)
     if not path.exists():
-        return _open_named(name_or_path, split)
+        return Photos(split) if name_or_path == PHOTOS else _open_named(name_or_path, split)
     formats = {name: open_ for name, (fits, open_) in _FORMATS.items() if fits(path)}
     if len(formats) != 1:
         raise DataSetError(
@@ -45,7 +47,7 @@ def _open_named(name: str, split: str) -> DataSet:
     hub_id = name if is_hub_name(name) and not Path(name).parent.is_dir() else known.hub_id
     if not hub_id:
         raise DataSetError(f'{name}: no such folder or file, and none of the known names'
-                           f' {", ".join(KNOWN)}')
+                           f' {", ".join(KNOWN)}, {PHOTOS}')
     folder = None if is_online() else cached_snapshot(hub_id)
     if folder is not None:
         return _columns(open_table(find_tables(folder, split, known.split), hub_id), hub_id, folder)
