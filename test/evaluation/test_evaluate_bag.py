@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,7 +98,7 @@ def test_the_answers_of_then(bag: Bag) -> None:
     assert content['bag']['unanswered'] == ['by action']
     assert content['statuses'] == {'OK': 6, 'NO_OBJECT': 1, 'TIMEOUT': 2} and code == 1
     assert content['bag']['left out'] == {
-        'results of the tracker': 2, 'parts of results': 1, 'results that came twice': 1}
+        'result of the tracker': 2, 'part of a result': 1, 'result that came twice': 1}
     assert (content['model'], content['skipped'], content['answered']) == ('then', [], 9)
     found = {figure['name']: figure for figure in content['figures']}
     assert found['VQA exact']['value'] == 0 and found['VQA exact']['of'] == 1
@@ -106,6 +107,20 @@ def test_the_answers_of_then(bag: Bag) -> None:
     # By the clock of then: the timeout took no time that anybody knows of.
     assert found['latency p50']['value'] == pytest.approx(35.0)
     assert found['latency p50']['of'] == 8
+
+
+def test_the_page_and_the_tables_say_what_the_screen_says(
+        bag: Bag, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = fill(bag).close(), bag.path.parent
+    file = path / 'bag_0.mcap'
+    file.write_bytes(file.read_bytes()[:-10])                 # the end mark
+    evaluate(path, '--html', out / 'page.html', '--markdown', out / 'tables.md')
+    page, tables = (out / 'page.html').read_text(), (out / 'tables.md').read_text()
+    screen = ' '.join(capsys.readouterr().out.split())
+    for line in ('no result in the bag, counted as TIMEOUT: 1 instructions',
+                 'left out: 2 × result of the tracker', 'problem: bag_0.mcap was cut off'):
+        assert line in screen and line in page and line in re.sub(r'\\(.)', r'\1', tables)
+    assert page.count('data:image/jpeg') == 9                 # the pictures of the cases
 
 
 def test_without_truth_all_but_accuracy_is_there(
@@ -225,10 +240,9 @@ class TestBadInput:
         code, content = evaluate(bag.close())
         assert code == 1 and content['bag']['totals']['instructions'] == 1
         first, second, third = sorted(content['bag']['problems'])
-        assert first.startswith('1 messages of /answer cannot be read: AttributeError')
-        assert second == ('1 messages of /detections cannot be read: ValueError: 77 is not a valid'
-                          ' Status')
-        assert third.startswith('1 messages of /image cannot be read: the message ends')
+        assert first.startswith('/answer: 1 × cannot be read: AttributeError')
+        assert second == '/detections: 1 × cannot be read: ValueError: 77 is not a valid Status'
+        assert third.startswith('/image: 1 × cannot be read: the message ends')
 
     @pytest.mark.parametrize(('options', 'words'), [
         (['nowhere'], 'no such folder or file'),

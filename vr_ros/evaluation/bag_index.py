@@ -128,7 +128,7 @@ def read_index(
     _take_results(index, small, truth_topics)
     _take_instructions(index, small)
     index.problems += bag.problems + [
-        f'{number} messages of {topic} cannot be read: {what}'
+        f'{topic}: {number} × cannot be read: {what}'
         for (topic, what), number in broken.items()] + _misfits(bag, index)
     return index
 
@@ -170,11 +170,11 @@ def _refuse_other_versions(kind: str, content: Any) -> None:
 def _is_kept(outcome: Any, index: Index) -> bool:
     """Leave out at once what comes with every frame."""
     if not outcome.is_final:
-        index.counts['parts of results'] += 1
+        index.counts['part of a result'] += 1
         return False
     index.answered_ids.add(outcome.instruction_id)
     if outcome.source == Source.TRACKED:
-        index.counts['results of the tracker'] += 1
+        index.counts['result of the tracker'] += 1
         return False
     return True
 
@@ -206,7 +206,7 @@ def _take_results(
         key = (true, result.instruction_id, result.text, result.camera, _frame(result),
                result.sequence)
         if (*key, topic) in seen or (topic.endswith(_LAST) and (*key, '') in seen):
-            index.counts['results that came twice'] += 1
+            index.counts['result that came twice'] += 1
             continue
         seen |= {(*key, topic), (*key, '')}
         found = Answered(message.at_ns, topic, result)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -90,10 +90,14 @@ def run(options: argparse.Namespace, make: Callable[[int], Asks] | None = None) 
         asker(options) if options.reperceive else lambda _, places: ask_recorded(data_set, places))
     summary = Summary.of(done, path, time.monotonic() - started)
     details = _details(data_set, done.answered, is_recorded=not options.reperceive)
-    _show(summary, questions, details)
+    besides = list(_besides(details))
+    _show_totals(details, how['answers'])
+    summary.show()
+    for line in besides:
+        Console().print(line, markup=False)
     if options.json:
         summary.write_json(options.json, bag=details)
-    write_reports(options, summary, data_set, _besides(details))
+    write_reports(options, summary, data_set, besides)
     return 1 if summary.is_incomplete or questions.problems else 0
 
 
@@ -154,16 +158,9 @@ def _ending(record: Record) -> tuple[Any, Any]:
     return record.truth, record.found
 
 
-def _besides(details: dict[str, Any]) -> list[str]:
-    """Say what of the bag is no sample."""
-    return [*(f'{number} {what} left out' for what, number in details['left out'].items()),
-            *details['notes'], *(f'problem: {words}' for words in details['problems'])]
-
-
-def _show(summary: Summary, questions: Questions, details: dict[str, Any]) -> None:
+def _show_totals(details: dict[str, Any], answers: str) -> None:
     console, totals = Console(), details['totals']
-    table = Table(title=f'{totals["instructions"]} instructions, answers'
-                        f' {summary.run.header.options["answers"]}')
+    table = Table(title=f'{totals["instructions"]} instructions, answers {answers}')
     names = [name for name in totals if name != 'median_ms']
     for column in ('kind', *names):
         table.add_column(column, justify='left' if column == 'kind' else 'right')
@@ -173,11 +170,14 @@ def _show(summary: Summary, questions: Questions, details: dict[str, Any]) -> No
     table.add_row('all', *(str(totals[name]) for name in names))
     console.print(table)
     console.print(totals_line(totals))
-    summary.show()
+
+
+def _besides(details: dict[str, Any]) -> Iterator[str]:
+    """Say what figures do not tell, a line each."""
     if details['unanswered']:
-        console.print(f'{len(details["unanswered"])} instructions have {NO_RESULT}: counted as'
-                      ' TIMEOUT')
-    for line in _besides(details):
-        console.print(line, markup=False)
-    if not totals['with known truth']:
-        console.print(NO_TRUTH)
+        yield f'{NO_RESULT}, counted as TIMEOUT: {len(details["unanswered"])} instructions'
+    yield from (f'left out: {number} × {what}' for what, number in details['left out'].items())
+    yield from details['notes']
+    yield from (f'problem: {words}' for words in details['problems'])
+    if not details['totals']['with known truth']:
+        yield NO_TRUTH
