@@ -254,6 +254,7 @@ class TestBadInput:
         (['BAG', '--truth-topic', '/nothing_of_this'], 'no topic /nothing_of_this; of its type: '),
         (['BAG', '--truth-topic', '/image'], '/image is sensor_msgs/msg/Image, not vr_ros/msg/'),
         (['BAG', '--truth', 'nowhere'], 'nowhere: no such folder or file'),
+        (['BAG', '--truth', 'LINES.jsonl'], 'annotations of frames are COCO JSON, CVAT XML or'),
         (['BAG', '--truth', 'x', '--truth-topic', '/image'], 'one of them'),
         (['BAG', '--label', 'a=b'], '--label needs --truth'),
         (['BAG', '--label', 'find'], 'an instruction and its label'),
@@ -266,12 +267,13 @@ class TestBadInput:
         (tmp_path / 'EMPTY').mkdir()
         (tmp_path / 'NOISE').mkdir()
         (tmp_path / 'NOISE' / 'bag_0.mcap').write_bytes(b'no mcap at all')
+        (tmp_path / 'LINES.jsonl').write_text('{"id": 1}\n')
         silent = Bag(tmp_path / 'SILENT')
         silent.show(1)
         silent.close()
         fill(bag).close()
         given = [str(tmp_path / word.replace('BAG', 'bag')) if word in (
-            'BAG', 'EMPTY', 'SILENT', 'NOISE') else word for word in options]
+            'BAG', 'EMPTY', 'SILENT', 'NOISE', 'LINES.jsonl') else word for word in options]
         assert cli.main(['bag', *given]) == 2
         error = capsys.readouterr().err
         assert words in error and error.count('\n') == 1
@@ -396,6 +398,22 @@ class TestTruthFromElsewhere:
             (root / 'labels' / 'train' / f'{name}.txt').write_text(
                 f'1 {(x + right) / 2} {(y + bottom) / 2} {right - x} {bottom - y}\n')
         code, content = evaluate(quiet.path, '--truth', root, '--label', 'find the mug=the cup')
+        totals = content['bag']['totals']
+        assert code == 0 and {name: totals[name] for name in self.EXPECTED} == self.EXPECTED
+
+    def test_annotations_as_cvat(self, quiet: Bag) -> None:
+        quiet.close()
+        names = sorted(path.name for path in (self.export(quiet) / 'images').iterdir())
+        left, top, right, bottom = BOX
+        shape = f'<box label="the cup" xtl="{left}" ytl="{top}" xbr="{right}" ybr="{bottom}"/>'
+        images = ''.join(f'<image id="{i}" name="{name}" width="{WIDTH}" height="{HEIGHT}">'
+                         f'{shape}</image>' for i, name in enumerate(names))
+        path = quiet.path.parent / 'annotations.xml'
+        path.write_text(
+            '<annotations><version>1.1</version><meta><job><labels><label><name>the cup</name>'
+            '</label><label><name>the spoon</name></label></labels></job></meta>'
+            f'{images}</annotations>')
+        code, content = evaluate(quiet.path, '--truth', path, '--label', 'find the mug=the cup')
         totals = content['bag']['totals']
         assert code == 0 and {name: totals[name] for name in self.EXPECTED} == self.EXPECTED
 

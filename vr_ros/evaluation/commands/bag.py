@@ -45,7 +45,8 @@ def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument('--images', nargs='+', default=[], metavar='TOPIC',
                         help='where the images are (default: all but overlays, labels, depth)')
     parser.add_argument('--truth', type=Path, metavar='PATH',
-                        help='annotations of its frames: COCO JSON, or a folder of YOLO labels')
+                        help='annotations of its frames: COCO JSON, CVAT XML, or a folder of YOLO'
+                             ' labels')
     parser.add_argument('--label', action='append', default=[], metavar='TEXT=LABEL',
                         help='an instruction and the label that it asks for in --truth, where the'
                              ' label is not the instruction itself; may be repeated')

@@ -33,6 +33,7 @@ class Cvat:
     """Every label that an image has is asked for; ids are IMAGE/LABEL.
 
     Images lie, by their names, beside the file or in ``images``, with or without their subset.
+    ``images`` are the names without suffix of all that are listed, ``labels`` those of the task.
 
     :param path: of the XML file.
     :param split: a subset; empty: all images.
@@ -51,9 +52,9 @@ class Cvat:
         if root.tag != 'annotations' or root.find('track') is not None:
             raise DataSetError(f'{path}: not CVAT for images 1.1: export it in that format')
         self._groups: list[tuple[Element, str, list[Element]]] = []
-        for image in root.iter('image'):
-            if split and image.get('subset') != split:
-                continue
+        listed = [image for image in root.iter('image')
+                  if not split or image.get('subset') == split]
+        for image in listed:
             shapes: dict[str, list[Element]] = defaultdict(list)
             for shape in image:
                 if shape.tag not in _NO_SHAPES:
@@ -65,25 +66,48 @@ class Cvat:
         self.name = f'{path.parent.resolve().name}/{path.name} {digest(data)}'
         self.ids = tuple(f'{image.get("id")}/{label}' for image, label, _ in self._groups)
         require_unique(self.ids, path)
+        self._places = {(_stem(image), label): place
+                        for place, (image, label, _) in enumerate(self._groups)}
+        self.images = frozenset(map(_stem, listed))
+        self.labels = frozenset(label for _, label in self._places) | {
+            name.text or '' for name in root.iterfind('./meta//labels/label/name')}
 
     def load(self, place: int) -> Sample:
         """Read one sample.
 
         :raises SampleError: if its image or a shape cannot be used.
         """
-        image, label, shapes = self._groups[place]
+        image, label, _ = self._groups[place]
         name, subset = image.get('name', ''), image.get('subset', '')
         found = (self._folder / base / name for base in ('', 'images', f'images/{subset}'))
         pixels = read_image(next((path for path in found if os.path.exists(path)), Path(name)))
-        size = size_of(pixels)
+        return Sample(pixels, label, self._truth(place, size_of(pixels)), Task.DETECTION)
+
+    def annotated(self, image: str, label: str, size: Size) -> Truth | None:
+        """Read what is annotated on an image, without the image.
+
+        :param image: its file's name without suffix, one of ``images``.
+        :param label: one of ``labels``.
+        :return: None where no object has the label.
+        :raises SampleError: if a shape cannot be used, or the size is another.
+        """
+        place = self._places.get((image, label))
+        return None if place is None else self._truth(place, size)
+
+    def _truth(self, place: int, size: Size) -> Truth:
+        image, label, shapes = self._groups[place]
         try:
             stated = int(image.get('width', size.width)), int(image.get('height', size.height))
             if stated != (size.width, size.height):
                 raise SampleError(f'an image of {size.width}x{size.height}, stated to be'
                                   f' {stated[0]}x{stated[1]}')
-            return Sample(pixels, label, _truth(name, size, label, shapes), Task.DETECTION)
+            return _truth(image.get('name', ''), size, label, shapes)
         except (KeyError, TypeError, ValueError) as error:
             raise SampleError(f'broken shape: {type(error).__name__} {error}') from error
+
+
+def _stem(image: Element) -> str:
+    return Path(image.get('name', '')).stem
 
 
 def _truth(image: str, size: Size, label: str, shapes: Sequence[Element]) -> Truth:

@@ -1,4 +1,4 @@
-"""What people annotated on frames of a bag: COCO JSON or YOLO labels, found by the frames' names.
+"""What people annotated on frames of a bag, found by the frames' names: COCO, CVAT XML or YOLO.
 
 An object belongs to an instruction whose text is its label, case and punctuation aside, or whose
 text was given that label by name. On a frame that was annotated no object of the label means that
@@ -6,18 +6,35 @@ nothing there is what the instruction asks for.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from vr_ros.core.text_match import normalise_answer
 from vr_ros.core.types import Size
 from vr_ros.evaluation.bag_index import Picture
-from vr_ros.evaluation.datasets.coco import Coco
 from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.datasets.sample import DataSetError, digest
-from vr_ros.evaluation.datasets.yolo import Yolo
 from vr_ros.evaluation.samples import Truth
+
+
+@runtime_checkable
+class Annotations(Protocol):
+    """A data set whose truth can be had without its images.
+
+    ``images``: their names without suffix, ``labels``: of objects.
+    """
+
+    name: str
+    images: Set[str]
+    labels: Set[str]
+
+    def annotated(self, image: str, label: str, size: Size) -> Truth | None:
+        """Read what is annotated on an image; None where no object has the label.
+
+        :raises SampleError: it cannot be used.
+        """
 
 
 class FrameTruths:
@@ -27,7 +44,7 @@ class FrameTruths:
     :raises DataSetError: a label is not among those of the annotations.
     """
 
-    def __init__(self, annotations: Coco | Yolo, label_of: Mapping[str, str]) -> None:
+    def __init__(self, annotations: Annotations, label_of: Mapping[str, str]) -> None:
         unknown = sorted(set(label_of.values()) - annotations.labels)
         if unknown:
             raise DataSetError(f'{annotations.name}: no label {unknown[0]!r}; there are'
@@ -70,14 +87,14 @@ class FrameTruths:
 
 
 def open_truths(path: Path, label_of: Mapping[str, str]) -> FrameTruths:
-    """Open annotations: a file or folder of COCO JSON, or a folder of YOLO labels.
+    """Open annotations: COCO JSON, CVAT XML, or a folder of YOLO labels.
 
     :raises DataSetError: it is neither, or a label is not among its labels.
     """
     parts = sorted(part.name for part in (path / 'labels').glob('*/'))
     annotations = open_data_set(str(path), parts[0] if len(parts) == 1 else '')
-    if not isinstance(annotations, Coco | Yolo):
-        raise DataSetError(f'{path}: annotations of frames are COCO JSON or YOLO labels')
+    if not isinstance(annotations, Annotations):
+        raise DataSetError(f'{path}: annotations of frames are COCO JSON, CVAT XML or YOLO labels')
     return FrameTruths(annotations, label_of)
 
 
