@@ -338,7 +338,7 @@ def test_the_worst_are_of_each_kind_and_the_best_of_each_situation():
 @pytest.mark.parametrize(('value', 'unit', 'text'), [
     (None, 'share', '–'), (0.12345, 'share', '0.123'), (1, 'share', '1.000'),
     (12345.6, 'ms', '12,346'), (0.5, 'objects', '0.500'), (30, 'words', '30.0'),
-    (99.96, 'ms', '100'), (99.94, 'ms', '99.9'),
+    (99.96, 'ms', '100'), (99.94, 'ms', '99.9'), (0, 'words', '0'),
 ])
 def test_values_as_people_read_them(value, unit, text):
     assert figure_text(value, unit) == text

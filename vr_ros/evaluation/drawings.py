@@ -39,7 +39,7 @@ def histogram(plot: Histogram) -> dict[str, Any]:
     if is_open:
         ticks.append({'at': LEFT + (bins - 0.5) * width, 'label': f'{number(plot.edges[-2])}+'})
     return _FRAME | {
-        'title': plot.title, 'x_label': plot.unit or 'IoU', 'y_label': plot.about,
+        'title': plot.title, 'x_label': plot.unit or 'IoU', 'y_label': '',
         'of': f'{plot.of:,} {plot.about}', 'bars': bars, 'x_ticks': ticks,
         'y_ticks': [{'at': _y(n * step_y / top), 'label': number(n * step_y)}
                     for n in range(round(top / step_y) + 1)],

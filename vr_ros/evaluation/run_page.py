@@ -140,9 +140,10 @@ def _failures(summary: Summary) -> list[dict[str, Any]]:
                    for situation, total in situations(summary)]
         if kind is Kind.UNKNOWN and not any(number for _, _, number in numbers):
             continue
+        of_kind = sum(number for _, _, number in numbers)
         rows.append({
-            'name': kind.value, 'meaning': MEANINGS[kind], 'tone': tone(kind),
-            'total': sum(number for _, _, number in numbers),
+            'name': kind.value, 'meaning': MEANINGS[kind], 'total': of_kind,
+            'tone': tone(kind) if of_kind else 'plain',
             'cells': [{
                 'number': number, 'share': round(100 * number / total),
                 'id': _cell_id(kind, situation),

@@ -83,10 +83,11 @@ class Summary:
         for column in ('figure', 'value', '95 % interval', 'of'):
             table.add_column(column, justify='left' if column == 'figure' else 'right')
         for figure in self.figures:
-            unit = '' if figure.unit == 'share' else f' {figure.unit}'
-            interval = '' if figure.low is None else f'{figure.low:.4g} to {figure.high:.4g}'
-            value = '-' if figure.value is None else f'{figure.value:.4g}{unit}'
-            table.add_row(figure.name, value, interval, str(figure.of))
+            low, value, high = (figure_text(number, figure.unit)
+                                for number in (figure.low, figure.value, figure.high))
+            interval = '' if figure.low is None else f'{low} to {high}'
+            table.add_row(
+                figure.name, f'{value} {unit_of(figure)}'.strip(), interval, f'{figure.of:,}')
         Console().print(table)
         self.show_troubles()
 
@@ -152,6 +153,8 @@ def figure_text(value: float | None, unit: str) -> str:
         return '–'
     if unit == 'share':
         return f'{value:.3f}'
+    if value == 0:
+        return '0'
     return f'{value:,.0f}' if abs(value) >= 99.95 else f'{value:#.3g}'
 
 
