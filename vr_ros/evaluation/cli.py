@@ -5,7 +5,7 @@ import argparse
 import sys
 
 from vr_ros.core.types import PerceptionError
-from vr_ros.evaluation.commands import bag, compare, dataset, merge, report, sim
+from vr_ros.evaluation.commands import bag, compare, dataset, merge, report, segmenter, sim
 from vr_ros.evaluation.commands.options import check_options
 from vr_ros.evaluation.datasets.sample import DataSetError
 from vr_ros.evaluation.records import RecordsError
@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog='evaluate', description='Score a model against known answers.')
     what = made.add_subparsers(dest='what', required=True)
-    for command in (sim, dataset, bag, merge, report, compare):
+    for command in (sim, dataset, segmenter, bag, merge, report, compare):
         command.add_command(what)
     return made
 

@@ -6,6 +6,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+from vr_ros.evaluation.commands.main_figure import show_main_figure
 from vr_ros.evaluation.commands.options import (
     add_model_options,
     add_run_options,
@@ -23,7 +24,7 @@ from vr_ros.evaluation.summary import Summary
 def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare ``dataset``."""
     parser = what.add_parser('dataset', help='a data set: a folder, a file, or a known name')
-    parser.add_argument('dataset', help='path; JSON lines, Parquet, Arrow, COCO JSON or YOLO')
+    parser.add_argument('dataset', help='path, a known name, or owner/name of the hub')
     parser.add_argument('--split', default='', help='part of the data set, where it has several')
     add_model_options(parser)
     add_run_options(parser)
@@ -46,7 +47,8 @@ def run(options: argparse.Namespace, job: Job | None = None) -> int:
     done = complete(job, data_set, header, path, asker(options))
     summary = Summary.of(done, path, time.monotonic() - started)
     summary.show()
+    figure = show_main_figure(summary, data_set)
     if options.json:
-        summary.write_json(options.json)
+        summary.write_json(options.json, main_figure=figure)
     write_reports(options, summary, data_set)
     return 1 if summary.is_incomplete else 0

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vr_ros.core.types import PerceptionError
+from vr_ros.evaluation.commands.main_figure import show_main_figure
 from vr_ros.evaluation.commands.options import (
     add_model_options,
     add_run_options,
     asker,
     records_path,
 )
+from vr_ros.evaluation.commands.reports import write_reports
 from vr_ros.evaluation.datasets.photos import NAME
 from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.runner import Job, model_identity
@@ -59,10 +61,12 @@ def run(options: argparse.Namespace) -> int:
     done = complete(job, data_set, header, path, asker(options))
     summary = Summary.of(done, path, time.monotonic() - started)
     summary.show()
+    figure = show_main_figure(summary, data_set)
     if why:
         print(f'evaluate: SEGMENTER SKIPPED, no mask was made or scored: {why}', file=sys.stderr)
     if options.json:
-        summary.write_json(options.json, segmenter_skipped=why)
+        summary.write_json(options.json, main_figure=figure, segmenter_skipped=why)
+    write_reports(options, summary, data_set, [f'segmenter skipped: {why}'] if why else [])
     return 1 if why or summary.is_incomplete else 0
 
 
