@@ -28,7 +28,8 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['vr_ros*'], exclude=['vr_ros.nodes*']),
-    package_data={'vr_ros': ['py.typed', 'evaluation/templates/*.j2']},
+    package_data={'vr_ros': [
+        'py.typed', 'evaluation/templates/*.j2', 'training/rewards/curricula/*.json']},
     install_requires=[*CORE, *MODELS],
     extras_require={
         'sim': SIMULATOR,

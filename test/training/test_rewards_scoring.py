@@ -340,12 +340,18 @@ def test_an_unknown_length_is_no_reward() -> None:
         mixed('', tokens=None, parts={'length': 1})
 
 
+def test_objects_are_those_of_the_truth_where_it_is_boxes() -> None:
+    assert mixed(RIGHT, truth=BOXES, parts={'objects': 1}).accuracy == 1
+    assert mixed(RIGHT, truth='[]', parts={'objects': 1}).accuracy == 0
+
+
 @pytest.mark.parametrize(('parameters', 'message'), [
     ({}, 'no part has a weight'), ({'parts': {'length': 0}}, 'no part has a weight'),
     ({'parts': {'lenght': 1}}, 'did you mean "length"'), ({'parts': {'length': -1}}, 'weight -1'),
     ({'parts': {'keywords': 1}}, 'no keywords'), ({'parts': {'similarity': 1}}, 'no model'),
     ({'parts': {'length': 1}, 'most_tokens': 0}, 'most_tokens'),
     ({'parts': {'objects': 1}, 'objects': [5]}, 'objects: object 0'),
+    ({'parts': {'objects': 1}}, 'objects: the ground truth is no JSON list'),
     ({'parts': {'answer': 1}}, 'no verifier ""'),
     ({'parts': {'answer': 1}, 'answer': {'verifier': 'mixture'}}, 'within a mixture'),
 ])

@@ -27,7 +27,7 @@ DESCRIPTION = 'Image Description'
 FULL_SIMILARITY = 0.4
 PARTS = ('similarity', 'keywords', 'length', 'objects', 'answer')
 PARAMETERS = {
-    'parts': {}, 'sections': [], 'keywords': [], 'most_tokens': 512.0, 'objects': [],
+    'parts': {}, 'sections': [], 'keywords': [], 'most_tokens': 512.0, 'objects': None,
     'answer': {},
 }
 # sample, description -> cosine of image and text.
@@ -42,7 +42,8 @@ def mixture_verifier(find: Callable[[str], Verifier], similarity: Similarity | N
       a cosine of 0.4 and more being 1; ``keywords``, the share of the sample's ``keywords`` that
       the response contains, case aside; ``length``, 1 up to ``most_tokens`` and most_tokens /
       tokens beyond; ``objects``, the unified accuracy of boxes and points against the sample's
-      ``objects``; ``answer``, the accuracy by another verifier.
+      ``objects``, without them against its ground truth; ``answer``, the accuracy by another
+      verifier.
     - ``sections``: titles of which the response needs all for a format of 1; without it, the format
       is a quarter for each of the four tags.
     - ``answer``: {"verifier": name, "parameters": {...}} for the part ``answer``, which is held
@@ -106,9 +107,9 @@ def _weights(sample: Sample, parts: Mapping[str, float]) -> dict[str, float]:
     return weights
 
 
-def _targets(sample: Sample, objects: list) -> Targets:
+def _targets(sample: Sample, objects: list | None) -> Targets:
     try:
-        return read_targets(json.dumps(objects))
+        return read_targets(sample.ground_truth if objects is None else json.dumps(objects))
     except TruthError as error:
         raise SampleError(f'{sample.title}: objects: {error}') from error
 
