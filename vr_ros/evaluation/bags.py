@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from vr_ros.core.types import Perception, PerceptionError, Stamp, Task
+from vr_ros.evaluation.asking import Asks
 from vr_ros.evaluation.bag_files import Bag, open_bag
 from vr_ros.evaluation.bag_index import (
     IMAGES,
@@ -33,13 +33,6 @@ BOX_TOLERANCE_PX = 1.0
 _DECODERS = dict(zip(IMAGES, (decode_image, decode_compressed), strict=True))
 # Pictures that nodes made of others.
 _NO_CAMERAS = ('overlay', 'labels', 'depth')
-
-
-class Asks(Protocol):
-    """What answers: a Perceiver, or another of its kind."""
-
-    def perceive(self, image: np.ndarray, text: str, task: Task = ...) -> Perception:
-        """Answer one instruction about one image."""
 
 
 @dataclass(frozen=True)

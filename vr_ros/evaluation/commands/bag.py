@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, make: Callable[[int], Asks] | None = None) 
     if not questions.items:
         raise BagError('; '.join([
             f'{options.bag}: no instructions and no results of a perception node in it',
-            *questions.problems[:LINES_SHOWN]]))
+            *questions.problems[:LINES_SHOWN], *questions.bag.notes]))
     if options.export_images:
         return _export(questions, options.export_images)
     data_set = _with_truths(questions, options.truth, label_of)
