@@ -3,7 +3,7 @@
 ``pip install .`` brings the core, the models and the pipeline, so that
 ``Perceiver(card).perceive(image, 'count the cups')`` works without ROS. ``pip install .[train]``,
 ``.[eval]`` and ``.[sim]`` add what training, evaluation and the simulator need, ``.[math]`` what
-compares mathematical answers.
+compares mathematical answers, ``.[ray]`` what evaluates on several machines.
 
 This file does not build the ROS package. colcon takes the build type (ament_cmake) from package.xml
 and ignores this file; the interfaces vr_ros.msg, .srv and .action and the executables come from
@@ -35,6 +35,7 @@ setup(
         'sim': SIMULATOR,
         'eval': [*SIMULATOR, 'rosbags>=0.10', 'mcap>=1.2', 'rich>=13', 'Jinja2>=3.1',
                  'motmetrics>=1.4', 'pyarrow>=15'],
+        'ray': ['ray[data]>=2.40'],
         'math': ['math-verify[antlr4_13_2]>=0.7'],
         'train': [*SIMULATOR, 'rich>=13'],
     },

@@ -10,6 +10,7 @@ from pathlib import Path
 from vr_ros.evaluation.claims import require_writable
 from vr_ros.evaluation.commands.reports import FILES, add_report_options
 from vr_ros.evaluation.datasets.sample import DataSet
+from vr_ros.evaluation.ray_runner import ask_with_ray, has_ray
 from vr_ros.evaluation.records import RecordsError
 from vr_ros.evaluation.runner import Job, LoadPerceiver, ask_all
 from vr_ros.evaluation.runs import Asker
@@ -24,6 +25,9 @@ def add_model_options(parser: argparse.ArgumentParser, processes: int = 1) -> No
                              ' cuda:1 (default: %(default)s)')
     parser.add_argument('--processes', type=int, default=processes,
                         help='that answer, each with a model (default: %(default)s)')
+    parser.add_argument('--ray', nargs='?', const='local', metavar='ADDRESS',
+                        help='the processes are workers of Ray Data, on this machine, or on the'
+                             ' cluster of that address; "auto": the one of this machine')
     parser.add_argument('--batch', type=int, default=1,
                         help='samples that a model answers together (default: %(default)s)')
 
@@ -39,7 +43,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse numbers below 1, and files that cannot be written, before anything long begins.
+    """Refuse numbers below 1, files that cannot be written and a missing Ray, before anything long
+    begins.
 
     :raises RecordsError, OSError: with what is wrong.
     """
@@ -47,6 +52,8 @@ def check_options(options: argparse.Namespace) -> None:
         value = getattr(options, name, None)
         if value is not None and value < 1:
             raise RecordsError(f'--{name.replace("_", "-")} is at least 1')
+    if getattr(options, 'ray', None) and not has_ray():
+        raise RecordsError("--ray needs Ray, which is not installed: pip install 'vr_ros[ray]'")
     for name in FILES:
         if getattr(options, name, None):
             require_writable(getattr(options, name))
@@ -63,6 +70,8 @@ def job_of(options: argparse.Namespace, open_: Callable[[], DataSet]) -> Job:
 
 def asker(options: argparse.Namespace) -> Asker:
     """Choose what puts the samples to models."""
+    if options.ray:
+        return partial(ask_with_ray, processes=options.processes, address=options.ray)
     return partial(ask_all, processes=options.processes)
 
 
