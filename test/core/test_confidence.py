@@ -18,9 +18,10 @@ from vr_ros.core.confidence import (
     consistency,
     log_odds,
     mask_features,
+    missing_objects,
     text_features,
 )
-from vr_ros.core.types import Detection, Size
+from vr_ros.core.types import Detection, ParsedObject, Size
 
 # Two objects; the second one's numbers were less sure, and the list might have ended before it.
 PLAIN = [
@@ -49,6 +50,9 @@ def test_features_of_a_plain_answer():
     assert np.isnan(found['repeat']).all() and np.isnan(found['claim']).all()
     assert found['objects'] == pytest.approx([math.log(2)] * 2)
     assert found['opening'] == pytest.approx([0, 0])
+    # Up to the list; the bracket was one of two ways to go on.
+    assert found['doubt'] == pytest.approx([0, 0])
+    assert found['choice'] == pytest.approx([math.log(0.9), math.log(0.75)])
 
 
 def test_what_counts_is_where_a_box_was_written_first():
@@ -59,6 +63,9 @@ def test_what_counts_is_where_a_box_was_written_first():
     assert found['margin'] == pytest.approx([math.log(0.6 / 0.4)])
     assert found['claim'] == pytest.approx([math.log(0.5 * 0.8)])    # r2c3 red mug yes
     assert found['opening'] == pytest.approx([0.0])                  # up to the full stop
+    assert found['choice'] == pytest.approx([math.log(0.6)])         # r2c3 or nothing
+    # The full stop, red, yes; places and coordinates are numbers.
+    assert found['doubt'] == pytest.approx([math.log(0.5 * 0.5 * 0.8)])
 
 
 def test_a_copy_that_went_wrong_is_noticed():
@@ -117,6 +124,30 @@ def test_consistency(samples, expected):
 def test_an_object_of_another_answer_supports_one_box_only():
     twins = np.array([[0, 0, 10, 10], [0, 0, 10, 9]], float)
     assert consistency(twins, [np.array([[0, 0, 10, 10.0]])]) == pytest.approx([1, 0])
+
+
+def named(*boxes: tuple[float, ...]) -> tuple[ParsedObject, ...]:
+    return tuple(ParsedObject(box, (0, 0)) for box in boxes)
+
+
+LEFT, RIGHT, LOW = (0, 0, 10, 10), (20, 0, 30, 10), (0, 40, 10, 50)
+
+
+@pytest.mark.parametrize(('own', 'samples', 'share', 'expected'), [
+    ([LEFT], [[LEFT], [LEFT]], 0.0, []),                                # nothing new
+    ([LEFT], [[LEFT, RIGHT], [LEFT]], 0.0, [RIGHT]),
+    ([LEFT], [[LEFT, RIGHT], [LEFT]], 0.6, []),                         # too few name it
+    ([], [[RIGHT], [RIGHT, LOW], [LOW], [RIGHT]], 0.0, [RIGHT, LOW]),   # most agreed first
+    ([], [[RIGHT], [RIGHT, LOW], [LOW], [RIGHT]], 0.75, [RIGHT]),
+    # Three boxes of one object: the one in the middle agrees best with the others.
+    ([], [[(0, 0, 10, 8)], [(0, 0, 10, 9)], [(0, 0, 10, 10)]], 0.0, [(0, 0, 10, 9)]),
+    ([(0, 0, 10, 9)], [[LEFT]], 0.0, []),                               # alike is known
+    ([LEFT], [[], []], 0.0, []),
+    ([LEFT], [], 0.0, []),
+])
+def test_what_other_answers_name_and_this_one_does_not(own, samples, share, expected):
+    found = missing_objects(named(*own), [named(*boxes) for boxes in samples], share)
+    assert [one.box for one in found] == expected
 
 
 def test_fusion_is_logistic_and_the_mean_stands_in_for_what_is_not_known():

@@ -28,12 +28,13 @@ def test_without_a_section_there_are_no_scores(tmp_path):
 
 def test_everything_that_can_be_said(tmp_path):
     card = read(tmp_path, {
-        'source': 'fused', 'threshold': 0.25, 'samples': 4, 'temperature': 2, 'ends': ['nothing'],
+        'source': 'fused', 'threshold': 0.25, 'samples': 4, 'temperature': 2, 'add_from': 0,
+        'ends': ['nothing'],
         'existence': {**ASK, 'assistant': 'At {row}, {column}: {quote}', 'max_tokens': 3,
                       'quote': 'for (.*)'},
         'fusion': FUSION})
     assert card == ConfidenceCard(
-        ScoreSource.FUSED, 0.25, 4, 2.0, ('nothing',),
+        ScoreSource.FUSED, 0.25, 4, 2.0, 0.0, ('nothing',),
         ExistenceCard(('Yes', 'yes'), ('No',), 'Is {question} at {box}?',
                       'At {row}, {column}: {quote}', 3, 'for (.*)'),
         Fusion(-1.0, {'tokens': Term(2.5, -0.5), 'existence': Term(1.0, 0.0)}))
@@ -46,6 +47,8 @@ def test_everything_that_can_be_said(tmp_path):
     ({'source': 'fused'}, '"fused" needs "fusion", which ./run train scores makes'),
     ({'source': 'existence'}, '"existence" needs "existence"'),
     ({'source': 'consistency'}, '"consistency" needs "samples"'),
+    ({'source': 'tokens', 'add_from': 0.5}, '"tokens" needs "samples"'),
+    ({'samples': 2, 'add_from': 2}, 'add_from: expected a finite number from 0 to 1, got 2.0'),
     ({'source': 'fused', 'fusion': FUSION}, '"fused" needs "existence"'),  # one of its features
     ({'threshold': 1.5}, 'threshold: expected a finite number from 0 to 1, got 1.5'),
     ({'threshold': float('nan')}, 'threshold: expected a finite number from 0 to 1, got nan'),

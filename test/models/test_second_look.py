@@ -127,6 +127,13 @@ def test_samples_are_answers_drawn_by_chance(reasoner, reasoning):
     assert words and all(text.startswith(words) for text in look.samples(2, 0.01))
 
 
+def test_told_to_stop_there_are_none(reasoner, reasoning):
+    asked = []
+    look = SecondLook(reasoner, reasoning.prefix)
+    assert look.samples(3, 1.0, should_stop=lambda: asked.append(1) or len(asked) == 4) == ()
+    assert len(asked) == 4
+
+
 def test_samples_end_at_the_card_s_limit(reasoner, reasoning):
     limited = copy.copy(reasoner)
     limited.card = dataclasses.replace(reasoner.card, max_new_tokens=3)

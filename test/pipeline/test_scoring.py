@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from vr_ros.core.confidence import COSTLY, FREE, Fusion, Term
+from vr_ros.core.confidence import COSTLY, FREE, OWN, Fusion, Term
+from vr_ros.core.events import ObjectsEvent
 from vr_ros.core.types import Detection, ScoreSource, Status, Task
 from vr_ros.models.card_types import ConfidenceCard, ExistenceCard
 from vr_ros.pipeline.outcome import without
@@ -73,7 +74,7 @@ def test_scores_are_what_the_features_say(perceiver, image):
     result = ask(perceiver, image, FULL)
     scorer = perceiver.scorer
     features = scorer.features(scorer.answered, ())
-    assert set(features) == set(FREE)
+    assert set(features) == {*FREE, OWN} and features[OWN].all()
     number = len(result.detections)
     odds = 0.5 + np.array([found.mask_score for found in result.detections]) - 2 * math.log(number)
     assert [found.score for found in result.detections] == pytest.approx(1 / (1 + np.exp(-odds)))
@@ -83,8 +84,9 @@ def test_scores_are_what_the_features_say(perceiver, image):
 
 
 def test_what_costs_is_there_when_asked_for(perceiver, image):
-    ask(perceiver, image, dataclasses.replace(FULL, source=ScoreSource.EXISTENCE))
+    ask(perceiver, image, dataclasses.replace(FULL, source=ScoreSource.CONSISTENCY))
     scorer = perceiver.scorer
+    assert len(scorer.answered.others) == 3 and scorer.answered.added == 0
     features = scorer.features(scorer.answered, tuple(COSTLY))
     assert np.isfinite(features['existence']).all()
     assert ((features['consistency'] >= 0) & (features['consistency'] <= 1)).all()
@@ -120,6 +122,43 @@ def test_the_threshold_leaves_out_what_is_below(perceiver, image):
     assert none.status_message.startswith(f'{len(scores)} left out')
 
 
+def test_what_only_other_answers_name_is_added_on_request(perceiver, image):
+    words = 'find the small objects'
+    card = dataclasses.replace(FULL, source=ScoreSource.CONSISTENCY, samples=6, temperature=2.0)
+    perceiver.scorer = Spy(card)
+    plain = perceiver.perceive(image, words)
+    perceiver.scorer = Spy(dataclasses.replace(card, add_from=0.0))
+    announced = []
+    whole = perceiver.perceive(image, words, on_event=announced.append)
+    answered = perceiver.scorer.answered
+    number = len(plain.detections)
+    assert answered.added > 0 and len(whole.detections) == number + answered.added
+    assert [found.box for found in whole.detections[:number]] == [
+        found.box for found in plain.detections]
+    named = [found for event in announced if isinstance(event, ObjectsEvent)
+             for found in event.detections]
+    assert len(named) == len(whole.detections)
+    assert all(math.isfinite(found.mask_score) for found in whole.detections)
+    features = perceiver.scorer.features(answered, ())
+    assert features[OWN].tolist() == [1.0] * number + [0.0] * answered.added
+    assert np.isnan(features['tokens'][number:]).all()
+    assert np.isfinite(features['tokens'][:number]).all()
+    assert np.isfinite(features['mask_iou']).all()
+
+
+def test_told_to_stop_it_draws_no_other_answers(perceiver, image):
+    asked = []
+    card = dataclasses.replace(FULL, source=ScoreSource.CONSISTENCY)
+    perceiver.scorer = Spy(ConfidenceCard(ScoreSource.TOKENS))
+    length = perceiver.perceive(image, 'find all objects').timing.completion_tokens
+    perceiver.scorer = Spy(card)
+    result = perceiver.perceive(
+        image, 'find all objects', should_stop=lambda: asked.append(1) or len(asked) > length + 3)
+    assert len(asked) < length + 6
+    assert result.detections and all(math.isnan(found.score) for found in result.detections)
+    assert perceiver.scorer.answered.others == ()
+
+
 def test_a_plain_answer_has_nothing_to_score(perceiver, image):
     perceiver.scorer = Spy(dataclasses.replace(FULL, source=ScoreSource.CONSISTENCY))
     result = perceiver.perceive(image, 'What is on the table?')
@@ -132,6 +171,10 @@ def test_a_plain_answer_has_nothing_to_score(perceiver, image):
     (1, 0, Status.OK, Status.NO_OBJECT),
     (1, 0, Status.PARTIAL, Status.PARTIAL),              # there may have been more
     (1, 0, Status.LIMIT_REACHED, Status.LIMIT_REACHED),
+    (0, 1, Status.NO_OBJECT, Status.OK),                 # other answers name some
+    (1, 1, Status.NO_OBJECT, Status.OK),
+    (1, 0, Status.NO_OBJECT, Status.NO_OBJECT),
+    (0, 0, Status.NO_OBJECT, Status.NO_OBJECT),
 ])
 def test_what_is_left_of_none_is_nothing(left_out, kept, status, expected):
     detections = [Detection(i, (0, 0, 1, 1)) for i in range(kept)]

@@ -28,8 +28,10 @@ FREE = {
     'spread': 'log of the standard deviation of its numbers, as a share of its edges',
     'margin': 'log-odds of another object against the end, where it was begun',
     'repeat': 'IoU with the box of the reasoning that is most like it',
+    'choice': 'log-probability of the least sure token between what stood before and its numbers',
     'claim': 'log-probability of the clause of the reasoning that speaks of it',
     'opening': "log-probability of the reasoning's first clauses, to its first full stop",
+    'doubt': 'log-probability of all words of the reasoning',
     'objects': 'log of the number of objects in the answer',
     'area': 'log of the share of the image that the box covers',
     'mask_iou': "the segmenter's own estimate of its mask's IoU",
@@ -39,7 +41,9 @@ COSTLY = {
     'existence': 'log-odds of yes against no when asked whether it is there',
     'consistency': 'mean IoU with its counterparts in answers drawn by chance, 0 without one',
 }
-FEATURES = {**FREE, **COSTLY}
+# 1 for what the answer names, 0 for what only answers drawn by chance name.
+OWN = 'own'
+FEATURES = {**FREE, **COSTLY, OWN: '1 for what the answer names, 0 for what others alone name'}
 # Less alike, a box of the reasoning is that of another object.
 SAME_OBJECT = 0.5
 # Log-odds further out are alike.
@@ -74,12 +78,12 @@ class Fusion:
 
 
 def text_features(written: Written, objects: Sequence[ParsedObject]) -> dict[str, np.ndarray]:
-    """Compute what the tokens tell: tokens, spread, margin, claim, opening, objects.
+    """Compute what the tokens tell, see FREE.
 
     :param objects: of the answer, in its order.
     :return: (N,) by name.
     """
-    names = ('tokens', 'copy', 'spread', 'margin', 'repeat', 'claim')
+    names = ('tokens', 'copy', 'spread', 'margin', 'repeat', 'choice', 'claim')
     rows = np.full((len(objects), len(names)), NAN)
     start = objects[0].span[0] if objects else 0
     opens, answered, mentioned = list_start(written.text, objects), -1, -1
@@ -88,25 +92,31 @@ def text_features(written: Written, objects: Sequence[ParsedObject]) -> dict[str
         if own is None or is_own < 1:
             continue
         before = answered if answered >= 0 else start if opens is None else opens
-        end = written.chance_of_end(_between(written, before, own), opens)
+        opening = _between(written, before, own)
+        end, choice = written.chance_of_end(opening, opens), written.least_of(opening)
         answered = int(own[-1, 1])
         first, alike = written.find_box(found.box, 0, start) or (None, NAN)
         source = own
         if first is not None and alike >= SAME_OBJECT:
             source, at = first, int(first[0, 0])
             before = mentioned if 0 <= mentioned <= at else written.clause_start(at)
-            end = max(end, written.chance_of_end(_between(written, before, first), None))
+            opening = _between(written, before, first)
+            end = max(end, written.chance_of_end(opening, None))
+            choice = min(choice, written.least_of(opening))
             mentioned = int(first[-1, 1])
             clause = written.clause_about(at)
-            row[5] = NAN if clause is None else written.sum_of(*clause)
-        row[:5] = (
+            row[6] = NAN if clause is None else written.sum_of(*clause)
+        row[:6] = (
             written.mean_of(source), written.mean_of(own), _spread(written, source, found),
-            _log_odds(1 - end), alike)
+            _log_odds(1 - end), alike, choice)
     before = start if opens is None else opens
-    opening = written.sum_of(0, _first_stop(written.text, before)) if before else NAN
-    number = np.full(len(objects), math.log(max(len(objects), 1)))
+    whole = {
+        'opening': written.sum_of(0, _first_stop(written.text, before)) if before else NAN,
+        'doubt': written.sum_of_words(before) if before else NAN,
+        'objects': math.log(max(len(objects), 1)),
+    }
     return dict(zip(names, rows.T, strict=True)) | {
-        'opening': np.full(len(objects), opening), 'objects': number}
+        name: np.full(len(objects), value) for name, value in whole.items()}
 
 
 def _between(written: Written, start: int, numbers: np.ndarray) -> range:
@@ -161,8 +171,41 @@ def mask_features(
     }
 
 
-def consistency(boxes: np.ndarray, samples: Sequence[np.ndarray], least_iou: float = 0.5,
-                ) -> np.ndarray:
+def missing_objects(
+    objects: Sequence[ParsedObject], samples: Sequence[Sequence[ParsedObject]], least_share: float,
+) -> tuple[ParsedObject, ...]:
+    """Choose what other answers name and this one does not, each object once.
+
+    Of boxes that overlap, the one that agrees best with all other answers stands for them.
+
+    :param objects: of this answer, :param samples: of the others.
+    :param least_share: what fewer of the other answers name is left out.
+    :return: best agreed first.
+    """
+    others = [found for sample in samples for found in sample]
+    boxes, chosen = boxes_of(objects), list[ParsedObject]()
+    if not others:
+        return ()
+    iou = [box_iou_matrix(boxes_of(others), boxes_of(sample)).max(axis=1, initial=0)
+           for sample in samples]
+    named = np.array([np.where(best >= SAME_OBJECT, best, 0.0) for best in iou])
+    for place in np.argsort(-named.mean(axis=0), kind='stable'):
+        box = boxes_of([others[place]])
+        is_known = (box_iou_matrix(box, boxes) >= SAME_OBJECT).any()
+        if not is_known and (named[:, place] > 0).mean() >= least_share:
+            boxes = np.vstack((boxes, box))
+            chosen.append(others[place])
+    return tuple(chosen)
+
+
+def boxes_of(objects: Sequence[ParsedObject]) -> np.ndarray:
+    """:return: (N, 4) in the model's own numbers."""
+    return np.array([found.box for found in objects], float).reshape(-1, 4)
+
+
+def consistency(
+    boxes: np.ndarray, samples: Sequence[np.ndarray], least_iou: float = SAME_OBJECT
+) -> np.ndarray:
     """Say how much of other answers agrees with each box.
 
     In each other answer a box has one counterpart at most, and is that of one only.

@@ -58,6 +58,16 @@ class Written:
         first, last = np.searchsorted(self.spans[:, 0], (start, end), 'left')
         return float(self.log_probs[first:last, 0].sum())
 
+    def sum_of_words(self, end: int) -> float:
+        """Add up the log-probabilities of the tokens before a character that wrote no number."""
+        tokens = np.arange(int(np.searchsorted(self.spans[:, 0], end, 'left')))
+        numbers = [token for place in self._numbers[1] for token in self.tokens_of(*place)]
+        return float(self.log_probs[np.setdiff1d(tokens, numbers), 0].sum())
+
+    def least_of(self, tokens: range) -> float:
+        """Give the lowest log-probability of some tokens; 0 of none."""
+        return float(self.log_probs[tokens.start:tokens.stop, 0].min(initial=0.0))
+
     def mean_of(self, places: np.ndarray) -> float:
         """Average the log-probabilities of the tokens that wrote any of these characters.
 

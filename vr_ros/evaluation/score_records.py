@@ -26,7 +26,7 @@ CALIBRATION_SEED = 2_000_000
 # As the held-out examination asks.
 PER_SCENE, SPLIT, DRAW = 3, 'heldout', 4711
 # Answers drawn by chance, where the card asks for none.
-SAMPLES = 8
+SAMPLES = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +79,15 @@ class Judged:
 class FeatureKeeper(Scorer):
     """Scores nothing, but keeps all features of the answer that was given last.
 
+    With consistency, everything that other answers name is added, too.
+
     :param costly: what to compute of existence and consistency.
     """
 
     def __init__(self, card: ConfidenceCard, costly: Collection[str] = tuple(COSTLY)) -> None:
-        super().__init__(dataclasses.replace(card, samples=card.samples or SAMPLES))
+        wants_others = 'consistency' in costly
+        super().__init__(dataclasses.replace(
+            card, samples=card.samples or SAMPLES, add_from=0.0 if wants_others else None))
         self._costly = costly
         self.kept: dict[str, np.ndarray] = {}
 

@@ -26,6 +26,8 @@ def read_confidence(section: Section) -> ConfidenceCard:
         threshold=section.number('threshold', 0.0, low=0.0, high=1.0),
         samples=section.positive('samples') if section.has('samples') else 0,
         temperature=section.number('temperature', 1.0, low=0.01, high=10.0),
+        add_from=(section.number('add_from', low=0.0, high=1.0) if section.has('add_from')
+                  else None),
         ends=section.texts('ends'),
         existence=_existence(section.section('existence')) if section.has('existence') else None,
         fusion=_fusion(section.section('fusion')) if section.has('fusion') else None,
@@ -62,7 +64,7 @@ def missing_for(card: ConfidenceCard) -> str:
     needed = needed_features(card)
     if 'existence' in needed and card.existence is None:
         return '"existence"'
-    if 'consistency' in needed and not card.samples:
+    if ('consistency' in needed or card.add_from is not None) and not card.samples:
         return '"samples"'
     return ''
 

@@ -159,6 +159,8 @@ class ConfidenceCard:
     :param threshold: objects whose score is below are left out.
     :param samples: answers drawn by chance, for consistency.
     :param temperature: at which they are drawn.
+    :param add_from: objects that at least this share of them names, and the answer does not, are
+        added to it; None: none are.
     :param ends: texts that the model writes in place of an object, besides the end of the list.
     :param fusion: None where none was fitted.
     """
@@ -167,6 +169,7 @@ class ConfidenceCard:
     threshold: float = 0.0
     samples: int = 0
     temperature: float = 1.0
+    add_from: float | None = None
     ends: tuple[str, ...] = ()
     existence: ExistenceCard | None = None
     fusion: Fusion | None = None

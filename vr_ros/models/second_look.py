@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -64,12 +64,16 @@ class SecondLook:
         return result
 
     @torch.inference_mode()
-    def samples(self, number: int, temperature: float, seed: int = 0) -> tuple[str, ...]:
+    def samples(
+        self, number: int, temperature: float, seed: int = 0,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> tuple[str, ...]:
         """Answer the prompt again, with chance.
 
         :param number: of answers.
         :param temperature: 1 is the model's own distribution.
         :param seed: the same gives the same answers on the same machine.
+        :param should_stop: asked after each token; True: there are none.
         """
         reasoner = self._reasoner
         dice = torch.Generator(reasoner.device).manual_seed(seed)
@@ -81,6 +85,8 @@ class SecondLook:
             chosen = torch.multinomial(chance, 1, generator=dice)[:, 0]
             tokens.append(torch.where(ended, self._ends[0], chosen))
             ended |= torch.isin(chosen, self._ends)
+            if should_stop():
+                return ()
             # Asking the device, and looking for stop strings, costs time: not at every token.
             if step % 8 == 7 and self._all_ended(tokens, ended):
                 break

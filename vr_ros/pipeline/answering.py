@@ -60,6 +60,7 @@ class Answering:
         # Numbers in a plain answer are no boxes.
         self._segmenter = models.segmenter if task is not Task.VQA else None
         self._masks: MaskJob | None = None
+        self._should_stop: Callable[[], bool] = lambda: False
 
     def answer(self, should_stop: Callable[[], bool]) -> Perception:
         """Answer, the segmenter beside the reasoner.
@@ -67,6 +68,7 @@ class Answering:
         :param should_stop: asked after each token.
         """
         started = time.perf_counter()
+        self._should_stop = should_stop
         self.begin_masks()
         try:
             (reasoning,) = self._models.reasoner.reason_batch([self.asked(should_stop)])
@@ -100,12 +102,29 @@ class Answering:
         """
         parsed = self._parser.finish()
         self._locate(parsed.objects[len(self._detections) :])
+        others, added = self._others(parsed, reasoning)
         if reasoning.finish_reason == 'cancelled' and self._masks:
             self._masks.abandon()
         elif self._masks:
             masked = self._masks.finish()
             self._detections = [masked.get(d.index, d) for d in self._detections]
-        return self._perception(parsed, reasoning, started)
+        return self._perception(parsed, reasoning, others, added, started)
+
+    def _others(
+        self, parsed: ParsedAnswer, reasoning: Reasoning
+    ) -> tuple[tuple[tuple[ParsedObject, ...], ...], tuple[ParsedObject, ...]]:
+        """Draw other answers where the scorer wants them.
+
+        :return: their objects, and those of them that are added to this answer.
+        """
+        is_list = parsed.outcome in (ParseOutcome.OBJECTS, ParseOutcome.EMPTY)
+        if not is_list or reasoning.finish_reason == 'cancelled':
+            return (), ()
+        scorer = self._models.scorer
+        others = scorer.draw(self._models.reasoner, reasoning, self._should_stop)
+        added = scorer.missing(parsed.objects, others)
+        self._locate(added)
+        return others, added
 
     @property
     def features(self) -> ImageFeatures | None:
@@ -143,14 +162,16 @@ class Answering:
             self._masks.add(new)
 
     def _perception(
-        self, parsed: ParsedAnswer, reasoning: Reasoning, started: float
+        self, parsed: ParsedAnswer, reasoning: Reasoning,
+        others: tuple[tuple[ParsedObject, ...], ...], added: tuple[ParsedObject, ...],
+        started: float,
     ) -> Perception:
         status, message = outcome_status(parsed, reasoning.finish_reason, self._task)
         detections: tuple[Detection, ...] = ()
         if not status.is_error:
             detections, left_out = self._models.scorer.judge(Answered(
-                self._models.reasoner, self._question, self._task, parsed.objects, reasoning,
-                tuple(self._detections), self._size))
+                self._models.reasoner, self._question, self._task, parsed.objects + added,
+                reasoning, tuple(self._detections), self._size, others, len(added)))
             status, message = without(left_out, detections, status, message)
         # A plain text where boxes were asked for is an answer all the same: the model overrules
         # the router.

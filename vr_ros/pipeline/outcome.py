@@ -45,10 +45,14 @@ def outcome_status(parsed: ParsedAnswer, finish_reason: str, task: Task) -> tupl
 def without(
     left_out: int, kept: Sequence[Detection], status: Status, message: str
 ) -> tuple[Status, str]:
-    """Say that objects were left out for their scores; nothing there is what is left of none.
+    """Say that objects were left out for their scores, or added from other answers.
+
+    Nothing there is what is left of none; something is there where other answers name it.
 
     :return: the status and one line about it.
     """
+    if status is Status.NO_OBJECT and kept:
+        status, message = Status.OK, 'named by other answers only'
     if not left_out:
         return status, message
     note = f'{left_out} left out: the score is below the threshold of the model card'

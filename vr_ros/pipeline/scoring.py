@@ -3,19 +3,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy.special import expit
 
 from vr_ros.core.answer import parse_answer
 from vr_ros.core.confidence import (
+    OWN,
     Features,
+    boxes_of,
     consistency,
     log_odds,
     mask_features,
+    missing_objects,
     text_features,
 )
 from vr_ros.core.prompt import PromptTemplate, clean_question, render_chat, without_markup
@@ -32,8 +34,11 @@ from vr_ros.models.second_look import SecondLook
 class Answered:
     """An answer and all that scores can come from.
 
-    :param objects: as the model wrote them, :param detections: the same in pixels of the image.
+    :param objects: as the model wrote them, then those that only other answers name.
+    :param detections: the same in pixels of the image.
     :param size: of the image.
+    :param others: objects of answers drawn by chance; empty: none were drawn.
+    :param added: how many of the objects, the last ones, only those name.
     """
 
     reasoner: QwenVLReasoner
@@ -43,11 +48,13 @@ class Answered:
     reasoning: Reasoning
     detections: tuple[Detection, ...]
     size: Size
+    others: tuple[tuple[ParsedObject, ...], ...] = ()
+    added: int = 0
 
-    @cached_property
-    def model_boxes(self) -> np.ndarray:
-        """(N, 4) in the model's own numbers."""
-        return np.array([found.box for found in self.objects], float).reshape(-1, 4)
+    @property
+    def own(self) -> tuple[ParsedObject, ...]:
+        """The objects of the answer itself."""
+        return self.objects[:len(self.objects) - self.added]
 
     def written(self, ends: tuple[str, ...]) -> Written:
         """Bring the text together with its tokens.
@@ -73,7 +80,35 @@ class Scorer:
     @property
     def asks_more(self) -> bool:
         """Whether the model is asked more about the image than the instruction."""
-        return bool(self._needed)
+        return bool(self._needed) or self.draws
+
+    @property
+    def draws(self) -> bool:
+        """Whether answers are drawn by chance, to compare with."""
+        return 'consistency' in self._needed or self.card.add_from is not None
+
+    def draw(
+        self, reasoner: QwenVLReasoner, reasoning: Reasoning,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> tuple[tuple[ParsedObject, ...], ...]:
+        """Draw other answers to the same question.
+
+        :param should_stop: asked after each token; True: there are none.
+        :return: the objects of each; empty where nothing needs them.
+        """
+        if not self.draws or reasoning.prefix is None:
+            return ()
+        look = SecondLook(reasoner, reasoning.prefix)
+        texts = look.samples(self.card.samples, self.card.temperature, should_stop=should_stop)
+        return tuple(parse_answer(text).objects for text in texts)
+
+    def missing(
+        self, objects: Sequence[ParsedObject], others: Sequence[Sequence[ParsedObject]]
+    ) -> tuple[ParsedObject, ...]:
+        """Choose what other answers name and this one does not, as far as the card wants it."""
+        if self.card.add_from is None:
+            return ()
+        return missing_objects(objects, others, self.card.add_from)
 
     def judge(self, answered: Answered) -> tuple[tuple[Detection, ...], int]:
         """Score the objects of an answer.
@@ -111,22 +146,18 @@ class Scorer:
         """
         mask_boxes = [
             None if found.mask is None else rle_box(found.mask) for found in answered.detections]
-        features = text_features(answered.written(self.card.ends), answered.objects)
+        features = {
+            name: np.pad(values, (0, answered.added), constant_values=NAN)
+            for name, values in text_features(
+                answered.written(self.card.ends), answered.own).items()}
+        features[OWN] = np.arange(len(answered.objects)) < len(answered.own)
         features |= mask_features(answered.detections, mask_boxes, answered.size)
         if 'existence' in costly and self.card.existence is not None:
             features['existence'] = log_odds(exist(answered, self.card.existence))
         if 'consistency' in costly:
-            features['consistency'] = self._consistency(answered)
+            features['consistency'] = consistency(
+                boxes_of(answered.objects), [boxes_of(other) for other in answered.others])
         return features
-
-    def _consistency(self, answered: Answered) -> np.ndarray:
-        if answered.reasoning.prefix is None:
-            return np.full(len(answered.objects), NAN)
-        look = SecondLook(answered.reasoner, answered.reasoning.prefix)
-        texts = look.samples(self.card.samples, self.card.temperature)
-        return consistency(answered.model_boxes, [
-            np.array([found.box for found in parse_answer(text).objects], float).reshape(-1, 4)
-            for text in texts])
 
 
 SCORES = {
