@@ -24,6 +24,17 @@ imgviz = pytest.importorskip('imgviz')
 NO_WEIGHTS = 'visionreasoner_7b'
 
 
+@pytest.fixture
+def one_thread():
+    """Two threads that wait for each other take many times as long where the machine is busy."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def evaluate(tmp_path: Path, *arguments: object) -> tuple[int, dict]:
     """:return: exit code and JSON of ``evaluate segmenter``."""
     options = cli.parser().parse_args([
@@ -69,6 +80,7 @@ def test_what_is_no_photograph_is_told(monkeypatch):
         Photos()
 
 
+@pytest.mark.usefixtures('one_thread')
 def test_masks_of_photographs_are_scored_as_on_arrays(tmp_path, capsys):
     """The embedded segmenter knows the simulator alone: poor here, and yet better than nothing."""
     code, content = evaluate(tmp_path, '--split', 'voc', '--points')
