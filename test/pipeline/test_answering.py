@@ -6,8 +6,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from vr_ros.core.types import Perception, Status, Task
-from vr_ros.pipeline.perceiver import Perceiver
+from vr_ros.core.types import Perception, PerceptionError, Status, Task
+from vr_ros.pipeline import perceiver as module
+from vr_ros.pipeline.perceiver import Perceiver, pick_device
 from vr_ros.sim.renderer import render_scene
 
 
@@ -53,3 +54,24 @@ def test_nothing_asked_is_nothing_answered(perceiver):
     assert perceiver.perceive_batch([]) == []
     (only,) = perceiver.perceive_batch([(np.zeros((0, 0, 3), np.uint8), 'x', Task.AUTO)])
     assert only.status is Status.BAD_IMAGE
+
+
+@pytest.mark.parametrize(('wanted', 'gpus', 'expected'), [
+    ('auto', 0, 'cpu'), ('auto', 2, 'cuda'), ('cpu', 2, 'cpu'), ('cuda', 1, 'cuda'),
+    ('cuda:1', 2, 'cuda:1'),
+])
+def test_a_device_that_is_there(monkeypatch, wanted, gpus, expected):
+    monkeypatch.setattr(module, 'count_gpus', lambda: gpus)
+    assert pick_device(wanted) == expected
+
+
+@pytest.mark.parametrize(('wanted', 'gpus', 'words'), [
+    ('cuda', 0, "no device 'cuda': this torch"),
+    ('cuda:2', 2, 'can use 2 GPUs'),
+    ('gpu', 2, "unknown device 'gpu'"),
+])
+def test_a_device_that_is_not_there_is_named(monkeypatch, wanted, gpus, words):
+    monkeypatch.setattr(module, 'count_gpus', lambda: gpus)
+    with pytest.raises(PerceptionError, match=words) as caught:
+        pick_device(wanted)
+    assert caught.value.status is Status.MODEL_UNAVAILABLE

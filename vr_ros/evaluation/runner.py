@@ -48,11 +48,11 @@ class LoadPerceiver:
     def __call__(self, number: int = 0) -> Asks:
         import torch
 
-        from vr_ros.pipeline.perceiver import Perceiver
+        from vr_ros.pipeline.perceiver import Perceiver, count_gpus, pick_device
 
         if self.threads:
             torch.set_num_threads(self.threads)
-        device = device_for(self.device, number, torch.cuda.device_count())
+        device = pick_device(device_for(self.device, number, count_gpus()))
         if device.startswith('cuda:'):
             # Also for what asks for "the" device, such as a library's own allocations.
             torch.cuda.set_device(device)
