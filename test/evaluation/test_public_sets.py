@@ -132,7 +132,8 @@ def test_most_sets_are_known_by_their_columns():
 @pytest.mark.parametrize(('name', 'hub_id'), [
     ('DocVQA', 'lmms-lab/DocVQA'), ('lmms-lab/DocVQA', 'lmms-lab/DocVQA'),
     ('someone/docvqa@v1', 'lmms-lab/DocVQA'), ('text_vqa', 'lmms-lab/textvqa'),
-    ('Ricky06662/refcoco_val', 'Ricky06662/refcoco_val'), ('refcoco_val_all', ''), ('', ''),
+    ('Ricky06662/refcoco_val', 'Ricky06662/refcoco_val'), ('refcoco_val_most', ''), ('', ''),
+    ('refcocog_test_all', 'Ricky06662/refcocog_test_all'),
 ])
 def test_names(name, hub_id):
     assert find_known(name).hub_id == hub_id

@@ -57,10 +57,11 @@ _OWNER = 'Ricky06662'
 _REFERRING = ('text', 'mask', 'bbox', 'image_id')
 _COUNTED = ('text', 'count', 'image_id')
 KNOWN: Mapping[str, Known] = {
-    # VisionReasoner's own.
-    **{name: Known(f'{_OWNER}/{name}', 'gIoU', _REFERRING) for name in (
-        'refcoco_val', 'refcoco_testA', 'refcocoplus_val', 'refcocoplus_testA', 'refcocog_val',
-        'refcocog_test')},
+    # VisionReasoner's own: one expression for each object, or all of them.
+    **{name + all_: Known(f'{_OWNER}/{name}{all_}', 'gIoU', _REFERRING)
+       for all_ in ('', '_all') for name in (
+           'refcoco_val', 'refcoco_testA', 'refcocoplus_val', 'refcocoplus_testA', 'refcocog_val',
+           'refcocog_test')},
     **{name: Known(f'{_OWNER}/{name}', 'gIoU', ('text', 'mask', 'image_id')) for name in (
         'grefcoco_val_all', 'ReasonSeg_val', 'ReasonSeg_test')},
     'coco_val': Known(f'{_OWNER}/coco_val', 'published COCO AP@[.5:.95]',
