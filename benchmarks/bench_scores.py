@@ -1,7 +1,8 @@
 """Compare sources of scores on held-out scenes of the simulator, and say what they cost.
 
-The same boxes are ranked by their area, as VisionReasoner's evaluation has it, by a constant, by
-each source, and by the fusion of the model card: AP, AUROC (right at IoU 0.5), ECE. Then what
+The boxes of the same answers are ranked by their area, as VisionReasoner's evaluation has it, by a
+constant, by each source, and by the fusion of the model card: AP, AUROC (right at IoU 0.5), ECE.
+Then the same with the objects that only answers drawn by chance name, by a second card. Then what
 thresholds take away that lose 2 % of the right objects, chosen on scenes apart; then the time that
 an answer takes with each source, in turns.
 """
@@ -19,13 +20,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from vr_ros.core.confidence import Fusion
 from vr_ros.core.types import PerceptionError, ScoreSource
 from vr_ros.evaluation.claims import Claim, print_claims, write_claims
+from vr_ros.evaluation.datasets.sample import DataSetError
 from vr_ros.evaluation.score_fit import add_scene_options, collect
 from vr_ros.evaluation.score_records import CALIBRATION_SEED, SAMPLES, Judged
 from vr_ros.evaluation.score_table import (
     Row,
     gain,
+    own_only,
     removal,
     score_lists,
     table,
@@ -55,9 +59,9 @@ class NoRecorder:
         return [TopTokens(np.zeros((n, 1), int), np.zeros((n, 1))) for n in steps]
 
 
-def print_table(rows: list[Row]) -> None:
+def print_table(rows: list[Row], title: str) -> None:
     """Print the figures of all sources."""
-    shown = Table('score', title='The same boxes by each score')
+    shown = Table('score', title=title)
     for figure in rows[0].figures:
         shown.add_column(figure.name, justify='right')
     for row in rows:
@@ -110,25 +114,43 @@ def cost_claims(times: dict[str, list[float]]) -> Iterator[Claim]:
                         RECORDING if is_free else None, 'lower')
 
 
-def removal_claims(
-    judged: list[Judged], apart: list[Judged], lists: dict[str, list], lists_apart: dict[str, list]
-) -> Iterator[Claim]:
-    """Say what thresholds remove that were chosen on scenes apart."""
-    for name in ('existence', 'fused'):
-        if name not in lists or not apart:
-            continue
-        threshold = threshold_for(apart, lists_apart[name], MOST_LOST)
-        gone = removal(judged, lists[name], threshold)
-        yield Claim(f'{name} below {threshold:.3g}: hallucinated objects removed, of '
-                    f'{gone.hallucinated_of}', gone.hallucinated, 'share', REMOVED)
-        yield Claim(f'{name} below {threshold:.3g}: right objects lost, of {gone.true_of}',
-                    gone.true, 'share', MOST_LOST, 'lower')
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Some of the boxes of all answers, and their scores by each source.
+
+    :param apart: the same on the scenes that thresholds are chosen on.
+    """
+
+    title: str
+    judged: list[Judged]
+    apart: list[Judged]
+    fusion: Fusion | None
+
+    def lists(self, judged: list[Judged]) -> dict[str, list[np.ndarray]]:
+        return score_lists(judged, {} if self.fusion is None else {'fused': self.fusion})
+
+    def removal_claims(self) -> Iterator[Claim]:
+        """Say what thresholds remove that were chosen on scenes apart."""
+        lists, apart = self.lists(self.judged), self.lists(self.apart)
+        for name in ('existence', 'fused'):
+            if name not in lists or not self.apart:
+                continue
+            threshold = threshold_for(self.apart, apart[name], MOST_LOST)
+            gone = removal(self.judged, lists[name], threshold)
+            about = f'{self.title}, {name} below {threshold:.3f}'
+            yield Claim(f'{about}: hallucinated objects removed, of {gone.hallucinated_of}',
+                        gone.hallucinated, 'share', REMOVED)
+            yield Claim(f'{about}: right objects lost, of {gone.true_of}', gone.true, 'share',
+                        MOST_LOST, 'lower')
 
 
 def main() -> int:
     """Measure, print, write; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_scene_options(parser, HELDOUT_SEED, 500)
+    parser.add_argument('--others', default='sim_tiny_votes', metavar='CARD',
+                        help='model card with the fusion for objects that other answers name'
+                        ' (default: %(default)s)')
     parser.add_argument('--apart', type=int, default=500,
                         help='scenes for choosing thresholds (default: %(default)s)')
     parser.add_argument('--apart-seed', type=int, default=CALIBRATION_SEED,
@@ -147,38 +169,51 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     started = time.perf_counter()
     try:
-        card = load_card(options.model).confidence
+        fusions = [load_card(name).confidence.fusion for name in (options.model, options.others)]
         judged = collect(options)
         apart = collect(argparse.Namespace(**vars(options) | {
-            'first_seed': options.apart_seed, 'scenes': options.apart})) if options.apart else []
+            'first_seed': options.apart_seed, 'scenes': options.apart, 'data': None
+        })) if options.apart else []
         perceiver = Perceiver.from_card(options.model, options.device) if options.timed else None
-    except PerceptionError as error:
-        print(f'bench_scores: {error.message}', file=sys.stderr)
+    except (PerceptionError, DataSetError) as error:
+        print(f'bench_scores: {error}', file=sys.stderr)
         return 2
-    fusions = {'fused': card.fusion} if card.fusion is not None else {}
-    lists, lists_apart = score_lists(judged, fusions), score_lists(apart, fusions)
-    rows = table(judged, lists, options.rounds)
-    print_table(rows)
-    claims = [
-        Claim(f'{figure.name} by {row.source}', figure.value, 'share', better=figure.better,
-              reason='' if figure.value is not None else 'these are no probabilities')
-        for row in rows for figure in row.figures]
-    if fusions:
-        value, low, high = gain(judged, lists, 'fused', rounds=max(options.rounds, 1))
-        claims.append(Claim('AP@[.5:.95] of fused over area', value, 'share', GAIN_AP))
-        Console().print(f'fused over area: {value:+.3f} ({low:+.3f} to {high:+.3f})')
-    claims += removal_claims(judged, apart, lists, lists_apart)
+    runs = [Run('own boxes', own_only(judged), own_only(apart), fusions[0]),
+            Run('with other answers', judged, apart, fusions[1])]
+    claims: list[Claim] = []
+    intervals: dict[str, dict[str, list[float | None]]] = {}
+    for run in runs:
+        rows = table(run.judged, run.lists(run.judged), options.rounds)
+        print_table(rows, f'{run.title[0].upper()}{run.title[1:]}')
+        claims += [
+            Claim(f'{run.title}: {figure.name} by {row.source}', figure.value, 'share',
+                  better=figure.better,
+                  reason='' if figure.value is not None else 'these are no probabilities')
+            for row in rows for figure in row.figures]
+        intervals |= {f'{run.title}: {row.source}': {f.name: [f.low, f.high] for f in row.figures}
+                      for row in rows}
+    shown = len(claims)
+    by_area = runs[0].lists(runs[0].judged)['area']
+    for run in runs:
+        if run.fusion is None:
+            continue
+        value, low, high = gain(run.judged, run.lists(run.judged)['fused'], runs[0].judged, by_area,
+                                max(options.rounds, 1))
+        claims.append(Claim(f'AP@[.5:.95] of fused, {run.title}, over area of own boxes', value,
+                            'share', GAIN_AP))
+        intervals[f'gain of fused, {run.title}'] = {'box AP@[.5:.95]': [low, high]}
+        claims += run.removal_claims()
     if perceiver is not None:
         images = [render_scene(options.first_seed + i).rgb for i in range(options.timed)]
         costs(perceiver, images[:2])  # the first calls load what the others find loaded
         claims += cost_claims(costs(perceiver, images))
-    print_claims(claims[len(rows) * len(rows[0].figures):], 'Scores')
+    print_claims(claims[shown:], 'Scores')
     if options.json:
-        intervals = {row.source: {f.name: [f.low, f.high] for f in row.figures} for row in rows}
         write_claims(options.json, claims, seed=options.first_seed,
                      seconds=time.perf_counter() - started, details={
-                         'answers': len(judged), 'objects': sum(len(one.found) for one in judged),
-                         'intervals': intervals})
+                         'answers': len(judged), 'intervals': intervals} | {
+                             f'objects, {run.title}': sum(len(one.found) for one in run.judged)
+                             for run in runs})
     return 0
 
 

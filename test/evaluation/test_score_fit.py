@@ -26,10 +26,11 @@ def made_up(number: int, seed: int = 0, lacking: float = 0.0) -> list[Judged]:
         if rng.random() < lacking:
             spread = np.nan
         found.append(Judged(
-            place, 'x', 'detect_one', Status.OK, Size(100, 100), np.array([BOX], float),
+            str(place), 'x', 'detect_one', Status.OK, Size(100, 100), np.array([BOX], float),
             np.array([BOX if right else FAR], float),
             {'tokens': np.array([tokens]), 'area': np.array([area]),
-             'spread': np.array([spread]), 'margin': np.array([np.nan])}))
+             'spread': np.array([spread]), 'margin': np.array([np.nan]),
+             'own': np.array([float(place % 10 > 0)])}))
     return found
 
 
@@ -48,6 +49,24 @@ def test_it_finds_what_made_the_answers_right():
     for low in (0.1, 0.3, 0.5):
         chosen = (scores >= low) & (scores < low + 0.2)
         assert right[chosen].mean() == pytest.approx(scores[chosen].mean(), abs=0.05)
+
+
+def test_a_closer_box_ranks_above_a_loose_one():
+    """Whether a box is right says nothing of agreement here, how close it is does."""
+    rng = np.random.default_rng(3)
+    judged = []
+    for place in range(3000):
+        close, right = rng.random() < 0.5, rng.random() < 0.7
+        box = (0, 0, 10, 10 if close else 6) if right else FAR
+        judged.append(Judged(
+            str(place), 'x', 'detect_one', Status.OK, Size(100, 100), np.array([BOX], float),
+            np.array([box], float), {'agreement': np.array([float(close)]),
+                                     'tokens': rng.normal(float(right), 1.0, 1)}))
+    fusion = fit_fusion(judged, ('agreement', 'tokens'))
+    assert fusion.terms['agreement'].weight > 0.3
+    # Of all objects, 70 % are right at IoU 0.5, and that is what the scores say.
+    scores = [fusion.score(one.features, 1)[0] for one in judged]
+    assert np.mean(scores) == pytest.approx(0.7, abs=0.02)
 
 
 def test_the_card_reads_what_is_printed(tmp_path):
@@ -96,5 +115,12 @@ def test_the_numbers_are_printed(monkeypatch, capsys):
     monkeypatch.setattr(score_fit, 'collect', lambda options: made_up(300))
     assert main(['--features', 'tokens', 'area']) == 0
     said = capsys.readouterr().out
-    assert said.startswith('# 300 objects of 300 answers, scenes from seed 2000000')
+    assert said.startswith('# 270 objects of 300 answers, scenes from seed 2000000')
     assert set(yaml.safe_load(said)['fusion']['features']) == {'tokens', 'area'}
+    assert main([]) == 0
+    assert set(yaml.safe_load(capsys.readouterr().out)['fusion']['features']) == {
+        'tokens', 'area', 'spread'}
+    assert main(['--others']) == 0
+    said = capsys.readouterr().out
+    assert said.startswith('# 300 objects of 300 answers')
+    assert 'own' in yaml.safe_load(said)['fusion']['features']

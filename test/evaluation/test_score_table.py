@@ -7,25 +7,31 @@ import numpy as np
 import pytest
 
 from vr_ros.core.confidence import Fusion, Term
-from vr_ros.core.types import Size, Status
+from vr_ros.core.types import Size, Status, Task
 from vr_ros.evaluation import score_records
-from vr_ros.evaluation.score_records import FeatureKeeper, Judged, judged_scenes
+from vr_ros.evaluation.datasets.sample import Sample, SampleError
+from vr_ros.evaluation.samples import Truth
+from vr_ros.evaluation.score_records import FeatureKeeper, Judged, judged_all, samples, scenes
 from vr_ros.evaluation.score_table import (
     FIGURES,
     gain,
+    own_only,
     removal,
     right_objects,
+    right_shares,
     score_lists,
     table,
     threshold_for,
 )
+from vr_ros.sim.renderer import render_scene
 
 A, B, FAR = (0, 0, 10, 10), (20, 0, 40, 10), (60, 60, 70, 70)
 
 
-def judged(seed: int, wanted: list, found: list, **features: list[float]) -> Judged:
+def judged(image: int, wanted: list, found: list, **features: list[float]) -> Judged:
+    status = Status.OK if found else Status.NO_OBJECT
     return Judged(
-        seed, 'find it', 'detect_one', Status.OK if found else Status.NO_OBJECT, Size(100, 100),
+        str(image), 'find it', 'detect_one', status, Size(100, 100),
         np.array(wanted, float).reshape(-1, 4), np.array(found, float).reshape(-1, 4),
         {name: np.array(values, float) for name, values in features.items()})
 
@@ -47,6 +53,13 @@ def by_name(rows):
 def test_what_is_right():
     assert [right_objects(one).tolist() for one in ANSWERS] == [
         [True, False], [True, True], [False], [], [True, False]]
+
+
+def test_how_right_it_is():
+    # IoU 1, and 0.72: right at 0.5, 0.55, … 0.7.
+    found = judged(1, [A, B], [A, (20, 0, 40, 7.2)])
+    assert right_shares(found) == pytest.approx([1.0, 0.5])
+    assert right_shares(ANSWERS[3]).shape == (0,)
 
 
 def test_figures_of_every_source():
@@ -80,10 +93,20 @@ def test_area_ranks_as_the_published_script_has_it():
 def test_gain_is_the_difference_with_an_interval():
     lists = score_lists(ANSWERS, {})
     found = by_name(table(ANSWERS, lists, rounds=0))
-    value, low, high = gain(ANSWERS, lists, 'mask_iou', rounds=50)
+    value, low, high = gain(ANSWERS, lists['mask_iou'], ANSWERS, lists['area'], rounds=50)
     name = FIGURES[0]
     assert value == pytest.approx(found['mask_iou'][name] - found['area'][name])
     assert low <= value <= high
+
+
+def test_what_only_other_answers_name_can_be_left_out():
+    mixed = [judged(1, [A, B], [A, B, FAR], own=[1, 0, 0], mask_iou=[0.9, 0.8, 0.7]),
+             judged(2, [A], [A], own=[0], mask_iou=[0.5]),
+             judged(3, [A], [])]
+    kept = own_only(mixed)
+    assert [one.found.tolist() for one in kept] == [[list(A)], [], []]
+    assert [one.features.get('mask_iou', np.empty(0)).tolist() for one in kept] == [[0.9], [], []]
+    assert [one.status for one in kept] == [Status.OK, Status.NO_OBJECT, Status.NO_OBJECT]
 
 
 @pytest.mark.parametrize(('threshold', 'hallucinated', 'true', 'wrong'), [
@@ -115,15 +138,15 @@ def test_the_threshold_that_loses_no_more_than_allowed():
 
 def test_answers_survive_the_file(tmp_path, monkeypatch):
     cache = tmp_path / 'features.jsonl'
-    (first,) = judged_scenes('sim_tiny', 'cpu', 2_000_001, 1, cache)
-    assert first and all(one.seed == 2_000_001 for one in first)
+    (first,) = judged_all('sim_tiny', 'cpu', scenes(2_000_001, 1), cache)
+    assert first and all(one.image == '2000001' for one in first)
     some = next(one for one in first if len(one.found))
     assert {'tokens', 'margin', 'mask_iou', 'agreement', 'existence', 'consistency'} <= set(
         some.features)
     assert all(len(values) == len(some.found) for values in some.features.values())
     # Now nothing is loaded.
     monkeypatch.setattr(score_records, 'Perceiver', None)
-    (again,) = judged_scenes('sim_tiny', 'cpu', 2_000_001, 1, cache)
+    (again,) = judged_all('sim_tiny', 'cpu', scenes(2_000_001, 1), cache)
     for one, other in zip(first, again, strict=True):
         assert one.as_json() == other.as_json()
         np.testing.assert_array_equal(one.found, other.found)
@@ -137,3 +160,31 @@ def test_a_keeper_scores_nothing():
 
     card = load_card('sim_tiny').confidence
     assert FeatureKeeper(card).asks_more and not FeatureKeeper(card, ()).asks_more
+
+
+class OneRoom:
+    """A data set: a frame that asks for its objects, one that asks a question, one that is broken.
+    """
+
+    name = 'room'
+    ids = ('boxes', 'words', 'broken')
+
+    def load(self, place: int) -> Sample:
+        if place == 2:
+            raise SampleError('cut off')
+        frame = render_scene(2_000_001)
+        boxes = np.array([o.box for o in frame.truth.targets], float)
+        crowd = np.arange(len(boxes)) == 0
+        truth = Truth('room.png', frame.truth.size, boxes=boxes, crowd=crowd)
+        if place == 1:
+            return Sample(frame.rgb, 'what is there?', Truth('room.png', answers=('mugs',)))
+        return Sample(frame.rgb, 'find all objects', truth, Task.DETECTION)
+
+
+def test_samples_of_a_data_set_are_judged_alike(caplog):
+    found = list(judged_all('sim_tiny', 'cpu', samples(OneRoom(), 3)))
+    assert [len(some) for some in found] == [1, 0, 0]
+    ((one,), _, _) = found
+    assert one.image == 'room.png' and len(one.found) and 'existence' in one.features
+    assert len(one.wanted) == len(OneRoom().load(0).truth.boxes) - 1     # a crowd is no object
+    assert 'broken is left out: cut off' in caplog.text

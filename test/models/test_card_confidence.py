@@ -86,7 +86,7 @@ def test_what_is_filled_in_is_ordinary_text():
 @pytest.mark.parametrize('name', sorted(known_cards()))
 def test_no_shipped_card_but_our_own_has_numbers_that_nobody_fitted(name):
     confidence = load_card(name).confidence
-    if name != 'sim_tiny':
+    if not name.startswith('sim_tiny'):
         assert confidence.fusion is None and confidence.threshold == 0
         assert confidence.source in (ScoreSource.NONE, ScoreSource.TOKENS)
 

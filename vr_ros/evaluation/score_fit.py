@@ -1,4 +1,5 @@
-"""Fit the fusion of scores for a model's card, on scenes apart from training and examination."""
+"""Fit the fusion of scores for a model's card, on scenes apart from training and examination, or on
+a part of a data set."""
 from __future__ import annotations
 
 import argparse
@@ -12,8 +13,16 @@ from rich.progress import track
 
 from vr_ros.core.confidence import FEATURES, FREE, Fusion, Term
 from vr_ros.core.types import PerceptionError
-from vr_ros.evaluation.score_records import CALIBRATION_SEED, Judged, judged_scenes
-from vr_ros.evaluation.score_table import right_objects
+from vr_ros.evaluation.datasets.registry import open_data_set
+from vr_ros.evaluation.datasets.sample import DataSetError
+from vr_ros.evaluation.score_records import (
+    CALIBRATION_SEED,
+    Judged,
+    judged_all,
+    samples,
+    scenes,
+)
+from vr_ros.evaluation.score_table import own_only, right_shares
 from vr_ros.sim.instructions import HELDOUT_SEED
 
 SCENES = 500
@@ -26,10 +35,13 @@ class FitError(ValueError):
 
 
 def fit_fusion(judged: Sequence[Judged], names: Sequence[str]) -> Fusion:
-    """Fit a logistic function to whether objects are right at IoU 0.5.
+    """Fit a logistic function of features, in two steps.
 
-    Features are standardised for the fit, so that its regularisation treats them alike, and the
-    weights are given for the features as they are.
+    Its direction is fitted to the share of the IoU thresholds 0.5, 0.55, … 0.95 at which an object
+    is right: a closer box is to rank above a loose one. Its scale is then fitted to whether the
+    object is right at IoU 0.5, of which the score is the probability. Features are standardised for
+    the fit, so that its regularisation treats them alike; the weights are those of the features as
+    they are.
 
     :param names: of the features; those that say nothing on these answers are left out.
     :raises FitError: if no object is right or none is wrong, or scikit-learn is not installed.
@@ -39,27 +51,40 @@ def fit_fusion(judged: Sequence[Judged], names: Sequence[str]) -> Fusion:
     except ImportError as error:
         raise FitError("needs scikit-learn: pip install '.[train]'") from error
     some = [one for one in judged if len(one.found)]
-    right = np.concatenate([right_objects(one) for one in some] or [np.empty(0, bool)])
+    shares = np.concatenate([right_shares(one) for one in some] or [np.empty((0,))])
+    right = shares > 0
     if not 0 < right.sum() < len(right):
         raise FitError(
             f'{len(right)} objects, {int(right.sum())} of them right: it takes right and wrong ones'
         )
+    known, means, scales, table = _standardised(some, names)
+    model = LogisticRegression(C=STRENGTH, max_iter=1000).fit(
+        np.vstack((table, table)), np.repeat((True, False), len(table)),
+        sample_weight=np.concatenate((shares, 1 - shares)))
+    odds = model.decision_function(table)
+    # Of one number, and many objects: nothing to hold back.
+    scale = LogisticRegression(C=1e6, max_iter=1000).fit(odds[:, None], right)
+    slope = float(scale.coef_[0, 0])
+    weights = slope * model.coef_[0] / scales
+    bias = float(scale.intercept_[0] + slope * model.intercept_[0] - weights @ means)
+    return Fusion(bias, {
+        name: Term(float(weight), float(mean))
+        for name, weight, mean in zip(known, weights, means, strict=True)})
+
+
+def _standardised(
+    judged: Sequence[Judged], names: Sequence[str]
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """:return: names that say something, their means and scales, and (objects, names) values."""
     columns = {
         name: np.concatenate([
-            one.features.get(name, np.full(len(one.found), np.nan)) for one in some])
+            one.features.get(name, np.full(len(one.found), np.nan)) for one in judged])
         for name in names}
-    known = {name: values for name, values in columns.items()
-             if np.isfinite(values).any() and np.nanstd(values) > 0}
-    means = np.array([np.nanmean(values) for values in known.values()])
-    scales = np.array([np.nanstd(values) for values in known.values()])
-    table = np.array(list(known.values())).T
-    table = (np.where(np.isfinite(table), table, means) - means) / scales
-    model = LogisticRegression(C=STRENGTH, max_iter=1000).fit(table, right)
-    weights = model.coef_[0] / scales
-    return Fusion(
-        float(model.intercept_[0] - weights @ means),
-        {name: Term(float(weight), float(mean))
-         for name, weight, mean in zip(known, weights, means, strict=True)})
+    known = [name for name, values in columns.items()
+             if np.isfinite(values).any() and np.nanstd(values) > 0]
+    table = np.array([columns[name] for name in known]).reshape(len(known), -1).T
+    means, scales = np.nanmean(table, axis=0), np.nanstd(table, axis=0)
+    return known, means, scales, (np.where(np.isfinite(table), table, means) - means) / scales
 
 
 def card_lines(fusion: Fusion, indent: str = '  ') -> list[str]:
@@ -79,16 +104,27 @@ def add_scene_options(parser: argparse.ArgumentParser, first_seed: int, scenes: 
                         help='of the simulator (default: %(default)s)')
     parser.add_argument('--first-seed', type=int, default=first_seed,
                         help='of the first scene (default: %(default)s)')
+    parser.add_argument('--data', metavar='NAME',
+                        help='a data set instead, as run evaluate dataset takes it')
+    parser.add_argument('--split', default='', help='of the data set')
+    parser.add_argument('--samples', type=int, default=1000,
+                        help='of the data set, the first ones (default: %(default)s)')
     parser.add_argument('--cache', type=Path,
                         help='keep features there: the same scenes are not answered again')
 
 
 def collect(options: argparse.Namespace) -> list[Judged]:
-    """Answer all questions, with a bar."""
-    scenes = judged_scenes(
-        options.model, options.device, options.first_seed, options.scenes, options.cache)
-    bar = track(scenes, 'scenes', options.scenes, console=Console(stderr=True))
-    return [one for scene in bar for one in scene]
+    """Answer all questions, with a bar.
+
+    :raises PerceptionError: the model cannot be loaded.
+    :raises DataSetError: the data set cannot be read.
+    """
+    source = scenes(options.first_seed, options.scenes)
+    if options.data:
+        source = samples(open_data_set(options.data, options.split), options.samples)
+    every = judged_all(options.model, options.device, source, options.cache)
+    bar = track(every, 'questions', len(source.keys), console=Console(stderr=True))
+    return [one for some in bar for one in some]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,24 +134,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog='run train scores', description=__doc__)
     add_scene_options(parser, CALIBRATION_SEED, SCENES)
+    parser.add_argument('--others', action='store_true',
+                        help='for a card with add_from: also of objects that only answers drawn by'
+                        ' chance name')
     parser.add_argument('--features', nargs='+', choices=tuple(FEATURES), metavar='NAME',
-                        default=[*FREE, 'existence'],
-                        help=f'of: {", ".join(FEATURES)} (default: all but consistency)')
+                        help=f'of: {", ".join(FEATURES)} (default: all; without --others: neither'
+                        ' consistency nor own)')
     options = parser.parse_args(arguments)
-    if options.scenes < 1 or options.first_seed < 0:
-        parser.error('--scenes is at least 1, --first-seed at least 0')
+    if min(options.scenes, options.samples) < 1 or options.first_seed < 0:
+        parser.error('--scenes and --samples are at least 1, --first-seed at least 0')
     last = options.first_seed + options.scenes
     if options.first_seed < CALIBRATION_SEED and last > HELDOUT_SEED:
         parser.error(f'seeds from {HELDOUT_SEED} on are for the examination, those for fitting '
                      f'begin at {CALIBRATION_SEED}')
     try:
         judged = collect(options)
-        fusion = fit_fusion(judged, options.features)
-    except (PerceptionError, FitError) as error:
+        names = options.features or (FEATURES if options.others else [*FREE, 'existence'])
+        judged = judged if options.others else own_only(judged)
+        fusion = fit_fusion(judged, list(names))
+    except (PerceptionError, DataSetError, FitError) as error:
         print(f'train scores: {error}', file=sys.stderr)
         return 2
     objects = sum(len(one.found) for one in judged)
-    print(f'# {objects} objects of {len(judged)} answers, scenes from seed {options.first_seed}')
+    where = options.data or f'scenes from seed {options.first_seed}'
+    print(f'# {objects} objects of {len(judged)} answers, {where}')
     print('\n'.join(card_lines(fusion)))
     return 0
 

@@ -1,10 +1,12 @@
-"""Answers with every feature that a score could be made of, on scenes of the simulator."""
+"""Answers with every feature that a score could be made of, on scenes of the simulator or samples
+of a data set."""
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import numpy as np
 
 from vr_ros.core.confidence import COSTLY
 from vr_ros.core.types import Detection, Size, Status, Task
+from vr_ros.evaluation.datasets.sample import DataSet, SampleError
 from vr_ros.evaluation.samples import Found, Truth
 from vr_ros.models.card_types import ConfidenceCard
 from vr_ros.pipeline.perceiver import Perceiver
@@ -20,6 +23,8 @@ from vr_ros.pipeline.scoring import Answered, Scorer
 from vr_ros.sim.instructions import generate_many
 from vr_ros.sim.renderer import TableCamera
 from vr_ros.sim.scene import sample_scene
+
+_log = logging.getLogger(__name__)
 
 # Scenes for fitting scores: neither those of the training nor those of the examination.
 CALIBRATION_SEED = 2_000_000
@@ -33,13 +38,15 @@ SAMPLES = 4
 class Judged:
     """One instruction about objects, its truth, and what was found.
 
+    :param image: its name: answers about one image are not independent of each other.
+    :param template: kind of instruction; empty where there are no kinds.
     :param size: of the image.
     :param wanted: (N, 4) boxes of the true objects.
     :param found: (M, 4) boxes.
     :param features: (M,) by name, see vr_ros.core.confidence; NaN where they say nothing.
     """
 
-    seed: int
+    image: str
     text: str
     template: str
     status: Status
@@ -50,7 +57,7 @@ class Judged:
 
     @property
     def truth(self) -> Truth:
-        return Truth(f'{self.seed}', self.size, boxes=self.wanted)
+        return Truth(self.image, self.size, boxes=self.wanted)
 
     def scored(self, scores: np.ndarray) -> Found:
         """:param scores: (M,)."""
@@ -59,7 +66,7 @@ class Judged:
     def as_json(self) -> dict[str, Any]:
         """Give it in plain values; NaN is null."""
         return {
-            'seed': self.seed, 'text': self.text, 'template': self.template,
+            'image': self.image, 'text': self.text, 'template': self.template,
             'status': self.status.name, 'size': [self.size.width, self.size.height],
             'wanted': self.wanted.tolist(), 'found': self.found.tolist(),
             'features': {name: [None if math.isnan(v) else v for v in map(float, values)]
@@ -69,7 +76,7 @@ class Judged:
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> Judged:
         return cls(
-            line['seed'], line['text'], line['template'], Status[line['status']],
+            line['image'], line['text'], line['template'], Status[line['status']],
             Size(*line['size']), np.array(line['wanted'], float).reshape(-1, 4),
             np.array(line['found'], float).reshape(-1, 4),
             {name: np.array([math.nan if v is None else v for v in values], float)
@@ -100,51 +107,97 @@ class FeatureKeeper(Scorer):
         return answered.detections, 0
 
 
-def judge_scene(perceiver: Perceiver, seed: int) -> Iterator[Judged]:
-    """Put a scene's questions to a perceiver, those of the examination that ask for objects.
+def judge(
+    perceiver: Perceiver, image: np.ndarray, truth: Truth, text: str, task: Task = Task.AUTO,
+    template: str = '',
+) -> Judged:
+    """Put one question to a perceiver whose scorer is a FeatureKeeper.
 
-    :param perceiver: whose scorer is a FeatureKeeper.
+    :param truth: its boxes are known; crowds are no objects here.
     """
     keeper = perceiver.scorer
-    assert isinstance(keeper, FeatureKeeper)
+    assert isinstance(keeper, FeatureKeeper) and truth.boxes is not None
+    keeper.kept = {}
+    perception = perceiver.perceive(image, text, task)
+    boxes = np.array([found.box for found in perception.detections], float).reshape(-1, 4)
+    return Judged(
+        truth.image, text, template, Status(perception.status),
+        Size(image.shape[1], image.shape[0]), truth.boxes[~truth.crowd], boxes,
+        keeper.kept if len(boxes) else {})
+
+
+def judge_scene(perceiver: Perceiver, seed: int) -> Iterator[Judged]:
+    """Put a scene's questions to a perceiver, those of the examination that ask for objects."""
     with TableCamera(sample_scene(seed)) as camera:
         frame = camera.render()
     rng = np.random.default_rng([seed, DRAW])
     for instruction in generate_many(frame.truth, rng, PER_SCENE, SPLIT):
         if instruction.task is Task.VQA:
             continue
-        keeper.kept = {}
-        perception = perceiver.perceive(frame.rgb, instruction.text)
-        boxes = [found.box for found in perception.detections]
-        yield Judged(
-            seed, instruction.text, instruction.template, Status(perception.status),
-            frame.truth.size,
-            np.array([o.box for o in frame.truth.objects if o.id in instruction.target_ids],
-                     float).reshape(-1, 4),
-            np.array(boxes, float).reshape(-1, 4), keeper.kept if boxes else {})
+        wanted = [o.box for o in frame.truth.objects if o.id in instruction.target_ids]
+        truth = Truth(str(seed), frame.truth.size, boxes=np.array(wanted, float).reshape(-1, 4))
+        yield judge(perceiver, frame.rgb, truth, instruction.text, template=instruction.template)
 
 
-def judged_scenes(
-    model: str, device: str, first_seed: int, scenes: int, cache: Path | None = None
-) -> Iterator[list[Judged]]:
-    """Collect features scene by scene; with a cache, only of scenes that it lacks.
+def judge_sample(perceiver: Perceiver, data_set: DataSet, place: int) -> Iterator[Judged]:
+    """Put a sample's question to a perceiver, if it asks for objects whose boxes are known.
 
-    :param cache: a file with one JSON object per line: seed and answers of a scene.
+    A sample that cannot be read is left out, and the log says so.
     """
-    known: dict[int, list[Judged]] = {}
+    try:
+        sample = data_set.load(place)
+    except SampleError as error:
+        _log.warning('%s is left out: %s', data_set.ids[place], error)
+        return
+    if sample.truth.boxes is not None and sample.task is not Task.VQA:
+        yield judge(perceiver, sample.image, sample.truth, sample.instruction, sample.task)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where questions come from.
+
+    :param keys: one per scene or sample, each once.
+    :param judge: puts the questions of a key to a perceiver.
+    """
+
+    keys: Sequence[str]
+    judge: Callable[[Perceiver, int], Iterator[Judged]]
+
+
+def scenes(first_seed: int, number: int) -> Source:
+    """Take scenes of the simulator."""
+    keys = [str(first_seed + place) for place in range(number)]
+    return Source(keys, lambda perceiver, place: judge_scene(perceiver, first_seed + place))
+
+
+def samples(data_set: DataSet, number: int) -> Source:
+    """Take the first samples of a data set."""
+    return Source(list(data_set.ids)[:number],
+                  lambda perceiver, place: judge_sample(perceiver, data_set, place))
+
+
+def judged_all(
+    model: str, device: str, source: Source, cache: Path | None = None
+) -> Iterator[list[Judged]]:
+    """Collect features scene by scene; with a cache, only of those that it lacks.
+
+    :param cache: a file with one JSON object per line: key and answers of a scene or sample.
+    """
+    known: dict[str, list[Judged]] = {}
     if cache is not None and cache.exists():
         for line in cache.read_text(encoding='utf-8').splitlines():
-            scene = json.loads(line)
-            known[scene['seed']] = [Judged.from_json(one) for one in scene['answers']]
+            entry = json.loads(line)
+            known[entry['key']] = [Judged.from_json(one) for one in entry['answers']]
     perceiver = None
-    for seed in range(first_seed, first_seed + scenes):
-        if seed not in known:
+    for place, key in enumerate(source.keys):
+        if key not in known:
             if perceiver is None:
                 perceiver = Perceiver.from_card(model, device)
                 perceiver.scorer = FeatureKeeper(perceiver.card.confidence)
-            known[seed] = list(judge_scene(perceiver, seed))
+            known[key] = list(source.judge(perceiver, place))
             if cache is not None:
                 with cache.open('a', encoding='utf-8') as lines:
-                    answers = [one.as_json() for one in known[seed]]
-                    lines.write(json.dumps({'seed': seed, 'answers': answers}) + '\n')
-        yield known[seed]
+                    answers = [one.as_json() for one in known[key]]
+                    lines.write(json.dumps({'key': key, 'answers': answers}) + '\n')
+        yield known[key]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vr_ros.core.confidence import Fusion
-from vr_ros.core.types import ScoreSource
+from vr_ros.core.confidence import OWN, Fusion
+from vr_ros.core.types import Status
 from vr_ros.evaluation.metrics.average_precision import average_precisions
 from vr_ros.evaluation.metrics.calibration import calibration_measures, confidences
 from vr_ros.evaluation.metrics.discrimination import Discrimination
@@ -47,6 +47,17 @@ def score_lists(judged: Sequence[Judged], fusions: Mapping[str, Fusion]) -> dict
     return lists
 
 
+def own_only(judged: Sequence[Judged]) -> list[Judged]:
+    """Leave out the objects that only other answers name."""
+    kept = []
+    for one in judged:
+        own = _feature(one, OWN) == 1
+        status = Status.NO_OBJECT if len(own) and not own.any() else one.status
+        kept.append(replace(one, status=status, found=one.found[own], features={
+            name: values[own] for name, values in one.features.items()}))
+    return kept
+
+
 def _feature(one: Judged, name: str) -> np.ndarray:
     return one.features.get(name, np.full(len(one.found), np.nan))
 
@@ -70,7 +81,7 @@ def table(
 
     :param rounds: of the bootstrap; 0: no intervals.
     """
-    groups = [str(one.seed) for one in judged]
+    groups = [one.image for one in judged]
     rows = []
     for name, scores in lists.items():
         results = figures(measures_of(judged, scores), groups, rounds=rounds)
@@ -82,12 +93,15 @@ def table(
 
 
 def gain(
-    judged: Sequence[Judged], lists: Mapping[str, Sequence[np.ndarray]], source: str,
-    over: str = 'area', rounds: int = 1000,
+    judged: Sequence[Judged], scores: Sequence[np.ndarray], over: Sequence[Judged],
+    other_scores: Sequence[np.ndarray], rounds: int = 1000,
 ) -> tuple[float, float | None, float | None]:
-    """Say how much AP@[.5:.95] one source gains over another, with its interval."""
-    groups = [str(one.seed) for one in judged]
-    first, second = (measures_of(judged, lists[name])[0] for name in (over, source))
+    """Say how much AP@[.5:.95] one run gains over another of the same questions.
+
+    :return: the difference and its interval.
+    """
+    groups = [one.image for one in judged]
+    second, first = measures_of(judged, scores)[0], measures_of(over, other_scores)[0]
     result = compare(first, second, groups, rounds=rounds)
     assert result.difference is not None
     return result.difference, result.low, result.high
@@ -143,17 +157,20 @@ def _removable(
     return np.concatenate(values), np.concatenate(right), np.concatenate(absent)
 
 
+def right_shares(one: Judged) -> np.ndarray:
+    """:return: (M,) share of the IoU thresholds 0.5, 0.55, … at which each found object is right.
+
+    As COCO matches them, in the order found.
+    """
+    ranking = rank(one.truth, one.scored(np.ones(len(one.found))), max_found=len(one.found))
+    assert ranking is not None
+    return ranking.hits.mean(axis=0)
+
+
 def right_objects(one: Judged) -> np.ndarray:
-    """:return: (M,) whether each found object takes a true one at IoU 0.5, in the order found."""
-    known = confidences(one.truth, one.scored(np.ones(len(one.found))))
-    assert known is not None
-    return known.right
+    """:return: (M,) whether each found object is right at IoU 0.5."""
+    return right_shares(one) > 0
 
 
 def _share(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else 0.0
-
-
-def fusion_of(source: ScoreSource, fusion: Fusion | None) -> dict[str, Fusion]:
-    """List a card's own fusion by its name; none where it has none."""
-    return {} if fusion is None else {ScoreSource.FUSED.name.lower(): fusion}
