@@ -147,6 +147,8 @@ CASES = [
      Found(answer='b'), VQA, 'wrong answer', 0.25),
     ('right place, wrong text', true(A, answers=('red',)), found(A, answer='blue'), Task.AUTO,
      'wrong answer', 0),
+    ('right text, nearly right place', true(A, answers=('red',)), found(A_MOST, answer='red'),
+     Task.AUTO, 'right', 0.8),
     ('wrong place, right text', true(A, answers=('red',)), found(B, answer='red'), Task.AUTO,
      'wrong object', 0),
 ]

@@ -249,6 +249,17 @@ def test_pictures_have_what_was_found_and_what_is_true(tmp_path):
     assert '0 5, 5 20 × 20 1.00 0.35 0.70' in page.text
 
 
+def test_every_box_is_drawn(tmp_path):
+    page, _, _ = write(tmp_path, run_of(ANSWERED[2]))
+    card = page.source.split('<article')[1].split('</article>')[0]
+    true_boxes, found_boxes = card.split('class="truth" fill')[1].split('class="boxes"', 1)
+    for part, boxes in ((true_boxes, [A, B]), (found_boxes, [A])):
+        assert part.count('<rect') == len(boxes)
+        for x_min, y_min, x_max, y_max in boxes:
+            assert (f'x="{x_min}.0" y="{y_min}.0" width="{x_max - x_min}.0"'
+                    f' height="{y_max - y_min}.0"') in part
+
+
 def rectangle(box) -> np.ndarray:
     plane = np.zeros((SIZE.height, SIZE.width), bool)
     plane[box[1]:box[3], box[0]:box[2]] = True
