@@ -249,6 +249,16 @@ def test_pictures_have_what_was_found_and_what_is_true(tmp_path):
     assert '0 5, 5 20 × 20 1.00 0.35 0.70' in page.text
 
 
+@pytest.mark.parametrize(('found', 'words'), [
+    (Found(raw_text='<think>it shines</think>Red', reasoning='it shines'),
+     '<think>it shines</think>Red rest'),
+    (Found(reasoning='it shines'), 'it shines rest'),       # as bags have it
+])
+def test_what_the_model_wrote_is_shown(tmp_path, found, words):
+    page, _, _ = write(tmp_path, run_of(Record('rest', Truth(answers=('Red',)), found, 'what?')))
+    assert words in page.text
+
+
 def test_every_box_is_drawn(tmp_path):
     page, _, _ = write(tmp_path, run_of(ANSWERED[2]))
     card = page.source.split('<article')[1].split('</article>')[0]
@@ -323,7 +333,7 @@ def test_a_large_run_makes_a_page_that_can_be_sent(tmp_path):
     assert page.tags.count('article') == 3
     assert len(page.source) < 2_500_000
     assert 'and 50 more' in page.text and 'and 11 more objects' in page.text
-    assert '46,000 more characters' in page.text
+    assert '46,000 more characters' in page.text and '96,000 more characters' in page.text
     for link in page.links:
         if link.startswith('data:'):
             data = np.frombuffer(base64.b64decode(link.split(',')[1]), np.uint8)
