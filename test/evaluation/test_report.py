@@ -134,6 +134,7 @@ def test_pictures_decode_to_the_size_of_the_image(page):
     ([(0, 0, 10, 10), (50, 0, 60, 9)], [(0, 0, 10, 9)], '2 objects 1 of 1 hit, 1 elsewhere'),
     ([], [(0, 0, 10, 10)], 'no objects 0 of 1 hit truth 1 object'),
     ([], [], 'no objects rightly so truth no objects'),
+    ([(0, 0, 10, 10)], [], '1 object 1 where nothing is truth no objects'),
 ])
 def test_found_and_true_are_compared_in_words(tmp_path, detections, truth, words):
     status = Status.OK if detections else Status.NO_OBJECT

@@ -41,10 +41,14 @@ def comparison(truth: Truth | None, found: Found) -> str:
     if truth is None or found.status.is_error:
         return ''
     matches, overlap = match_boxes(truth, found), region_overlap(truth, found)
-    if not len(found.boxes) and truth.is_absent:
-        return 'rightly so' if matches or overlap else ''
+    if not (matches or overlap):
+        return ''
+    if truth.is_absent and not len(found.boxes):
+        return 'rightly so' if found.says_absent else ''
     words = []
-    if matches:
+    if matches and not matches.true and matches.found[0]:
+        words.append(f'{matches.found[0]} where nothing is')
+    elif matches:
         words.append(f'{matches.hits[0]} of {matches.true} hit')
         if matches.found[0] > matches.hits[0]:
             words.append(f'{matches.found[0] - matches.hits[0]} elsewhere')
