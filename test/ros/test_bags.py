@@ -1,6 +1,7 @@
 """Offline and live, the same model finds the same on the frames of a bag from the simulator."""
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from bag_checks import check
 from live import Graph
 from recording import program
+from without_ros import evaluate_without_ros
 
 from vr_ros.core.cdr import parse_image
 from vr_ros.core.types import Stamp, Task
@@ -21,6 +23,7 @@ ASKED = {'first': 'count the cubes', 'second': 'how many objects are there?',
 PARAMETERS = {'model': 'sim_tiny', 'default_deadline': 100.0, 'max_image_age': 0.0}
 NAMESPACE = ('--ros-args', '-r', '__ns:=/own')
 PATIENCE_S = 100.0
+BAGS = Path(__file__).parents[1] / 'evaluation' / 'bags'
 # Width, height: larger ones do not fit into Fast DDS's segment of shared memory, and some get lost.
 SIZE = (320, 240)
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
@@ -107,6 +110,21 @@ def frames_of(bag: Path) -> dict[Stamp, np.ndarray]:
     """Decode every image of a bag."""
     images = (data for topic, _, data in check(bag) if topic == '/own/image')
     return {parse_image(data).stamp: decode_image(data) for data in images}
+
+
+@pytest.mark.parametrize(('recorded_on', 'median_ms'), [
+    ('jazzy', 1074.1495361328125), ('kilted', 1602.720458984375)])
+def test_a_bag_of_one_distribution_evaluates_on_the_other(
+        tmp_path: Path, recorded_on: str, median_ms: float) -> None:
+    """The answers and truths of a demo each, and the totals that the demos themselves wrote."""
+    out = tmp_path / 'out.json'
+    done = evaluate_without_ros('bag', BAGS / recorded_on, '--json', out)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(out.read_text())['bag']
+    assert content['totals'] == {
+        'instructions': 10, 'answered': 10, 'with known truth': 10, 'right': 8,
+        'objects found': 10, 'median_ms': median_ms}
+    assert content['problems'] == content['notes'] == []
 
 
 def test_offline_finds_what_the_node_found(
