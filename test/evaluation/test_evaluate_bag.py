@@ -51,7 +51,7 @@ def evaluate(path: Path, *options: object, make: Any = None) -> tuple[int, dict[
 
 def say(bag: Bag, name: str, stamp: int, text: str, topic: str = '/answer') -> None:
     bag.add(topic, Answer(header=header(stamp, 'front'), answer=text,
-                          outcome=Outcome(instruction_id=name)))
+                          outcome=Outcome(instruction_id=name, is_final=True)))
 
 
 def true(bag: Bag, name: str, stamp: int, **more: Any) -> None:
@@ -79,6 +79,8 @@ def fill(bag: Bag) -> Bag:
     bag.answer('late', 0, boxes=(), status=int(Status.TIMEOUT), task=3)
     for stamp in (7, 8):
         bag.answer('right', stamp, source=int(Source.TRACKED), sequence=stamp)
+        bag.add('/answer', Answer(header=header(stamp, 'front'), outcome=Outcome(
+            instruction_id='right', is_final=True, source=Outcome.TRACKED)))
     bag.answer('right', 8, is_final=False)
     bag.answer('said', 6, '/perception/last_result', boxes=(), task=4, model_id='then')
     bag.add('/perception/active_instruction', Instruction(id='by action', text='never answered'))
@@ -211,6 +213,17 @@ class TestBadInput:
         assert content['bag']['problems'] == [
             '/truth/detections is std_msgs/msg/String, not vr_ros/msg/DetectionArray: not read']
         assert '/truth/detections is std_msgs/msg/String' in capsys.readouterr().out
+
+    def test_detections_of_somebody_else(self, bag: Bag) -> None:
+        bag.show(1)
+        bag.add('/detections', String(data='of another detector'))
+        bag.add('/instruction', Instruction(id='a', text='find the cup'))
+        code, content = evaluate(bag.close())
+        assert code == 1 and content['bag']['unanswered'] == ['a']
+        assert content['bag']['notes'] == [
+            '/detections is std_msgs/msg/String, not vr_ros/msg/DetectionArray: not read']
+        # Which is nothing to a model that is asked again.
+        assert evaluate(bag.path, '--reperceive', make=Teller())[0] == 0
 
     def test_an_image_that_cannot_be_decoded(
             self, bag: Bag, capsys: pytest.CaptureFixture[str]) -> None:

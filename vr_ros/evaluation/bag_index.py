@@ -114,8 +114,7 @@ def read_index(
             elif _is_ours(topic, message.kind):
                 content = decode(message.kind, message.data)
                 _refuse_other_versions(message.kind, content)
-                if message.kind != RESULTS or is_truth(topic, truth_topics) or (
-                        _is_kept(content.outcome, index)):
+                if is_truth(topic, truth_topics) or _is_kept(message.kind, content, index):
                     small.append((message, content))
         except Exception as error:  # whatever damaged or foreign bytes lead to
             what = error.message if isinstance(error, PerceptionError) else (
@@ -129,7 +128,8 @@ def read_index(
     _take_instructions(index, small)
     index.problems += bag.problems + [
         f'{topic}: {number} × cannot be read: {what}'
-        for (topic, what), number in broken.items()] + _misfits(bag, index)
+        for (topic, what), number in broken.items()]
+    _name_misfits(bag, index)
     return index
 
 
@@ -167,16 +167,18 @@ def _refuse_other_versions(kind: str, content: Any) -> None:
         Mode(content.mode)
 
 
-def _is_kept(outcome: Any, index: Index) -> bool:
-    """Leave out at once what comes with every frame."""
-    if not outcome.is_final:
-        index.counts['part of a result'] += 1
-        return False
-    index.answered_ids.add(outcome.instruction_id)
-    if outcome.source == Source.TRACKED:
-        index.counts['result of the tracker'] += 1
-        return False
-    return True
+def _is_kept(kind: str, content: Any, index: Index) -> bool:
+    """Leave out at once what comes with every frame: results on their way, and of the tracker."""
+    if kind not in (RESULTS, ANSWERS):
+        return True
+    outcome = content.outcome
+    is_tracked = outcome.source == Source.TRACKED
+    if kind == RESULTS:
+        if outcome.is_final:
+            index.answered_ids.add(outcome.instruction_id)
+        index.counts['part of a result'] += not outcome.is_final
+        index.counts['result of the tracker'] += outcome.is_final and is_tracked
+    return bool(outcome.is_final and not is_tracked)
 
 
 def _key(message: Any) -> tuple[str, str, int, int]:
@@ -226,17 +228,18 @@ def _take_instructions(index: Index, messages: Sequence[tuple[BagMessage, Any]])
             (index.active if is_active else index.asked).append(item)
 
 
-def _misfits(bag: Bag, index: Index) -> list[str]:
-    """Name topics that are called as ours and are of another type, where none of ours is."""
-    found = []
+def _name_misfits(bag: Bag, index: Index) -> None:
+    """Name topics that are called as ours and are of another type, where none of ours is.
+
+    Truth that is not read is missing in the figures; other detectors may call theirs as they like.
+    """
     for topic, kind in bag.topics.items():
-        wanted = _EXPECTED.get(topic.rpartition('/')[2])
-        is_true = '/truth/' in topic
+        wanted, is_true = _EXPECTED.get(topic.rpartition('/')[2]), '/truth/' in topic
         has_other = any(other == wanted and ('/truth/' in name) == is_true
                         for name, other in bag.topics.items())
         if wanted and kind != wanted and not has_other:
-            found.append(f'{topic} is {kind}, not {wanted}: not read')
-    return found
+            (index.problems if is_true else bag.notes).append(
+                f'{topic} is {kind}, not {wanted}: not read')
 
 
 def _frame(result: Result) -> Frame:

@@ -121,7 +121,7 @@ def read_questions(
     # By image, then by the time of the instruction or of its result.
     items.sort(key=lambda item: item[0])
     return Questions(bag, _with_ids([question for _, question in items]),
-                     dict(index.counts), tuple(index.problems))
+                     dict(+index.counts), tuple(index.problems))
 
 
 def read_cases(bag: Path, image_topics: Sequence[str] = ()) -> Iterator[BagCase]:
