@@ -7,8 +7,8 @@ from pathlib import Path
 
 import mini_sets
 import pytest
+from html_page import Page
 from oracle import Oracle
-from test_run_page import Page
 
 from vr_ros.evaluation import cli, summary
 from vr_ros.evaluation.commands import dataset, sim

@@ -5,12 +5,12 @@ import base64
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from html_page import Page
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Size, Status
@@ -28,7 +28,6 @@ SIZE = Size(64, 48)
 IMAGE = np.full((48, 64, 3), 90, np.uint8)
 A, B = (5, 5, 25, 25), (30, 5, 50, 25)
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} | `x` \u202e\ud800\n'
-VOID = {'meta', 'input', 'br', 'img', 'link'}
 
 
 def mask(box):
@@ -66,46 +65,6 @@ ANSWERED = [
     Record('region', Truth('i', SIZE, region=mask(A), ignore=mask(B)), found(B), 'the pixels'),
     Record('counted', Truth('j', count=3), found(A, B), 'how many?', 'COUNTING'),
 ]
-
-
-class Page(HTMLParser):
-    """All that a browser would act on; its elements must be closed in order."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.tags, self.links, self.ids, self.names, self.rows = [], [], [], set(), []
-        self.text, self._open, self._heads = '', [], []
-        self.source = path.read_text()
-        self.feed(self.source)
-        self.close()
-        assert not self._open
-        self.text = ' '.join(self.text.split())
-
-    def handle_startendtag(self, tag, attributes):
-        self._note(tag, attributes)
-
-    def handle_starttag(self, tag, attributes):
-        self._note(tag, attributes)
-        if tag not in VOID:
-            self._open.append(tag)
-        if tag == 'tr':
-            self.rows.append([])
-        if tag in ('td', 'th'):
-            self.rows[-1].append('')
-
-    def _note(self, tag, attributes):
-        self.tags.append(tag)
-        self.names |= {name for name, _ in attributes}
-        self.links += [value for name, value in attributes if name in ('href', 'src')]
-        self.ids += [value for name, value in attributes if name == 'id']
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += f' {data}'
-        if {'td', 'th'} & set(self._open):
-            self.rows[-1][-1] += data
 
 
 def write(tmp_path: Path, run: Run, pictures=lambda sample_id: IMAGE, limit: int = 12):
