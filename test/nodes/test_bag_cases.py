@@ -66,7 +66,7 @@ def test_the_task_and_the_answer_are_found(bag: Bag) -> None:
     bag.add('/instruction', Instruction(id='a', text='text of a', task=Instruction.VQA))
     bag.answer('a', 1, task=4)
     bag.add('/answer', Answer(header=header(1, 'front'), answer='red', outcome=Outcome(
-        instruction_id='a')))
+        instruction_id='a', is_final=True)))
     case, = cases(bag)
     assert case.task is Task.VQA and case.recorded.perception.answer == 'red'
 
