@@ -239,3 +239,13 @@ def test_bounds_order_and_thresholds(predicted, true, random, share, label_first
     if label_first:   # with the IoU first, two labels may claim the same best pairs
         assert weighted_iou(again, 0.3, share, label_first=True) == pytest.approx(values[1])
         assert values[0] == pytest.approx(max(values))   # a stricter threshold never gives more
+
+
+@settings(max_examples=150, deadline=None)
+@given(BOXES, BOXES, st.floats(0, 1), st.floats(0, 1), st.sampled_from([0.1, 0.5, 0.9]))
+def test_more_overlap_is_never_worth_less(predicted, true, share, more, threshold) -> None:
+    found = comparison(predicted, true)
+    better = Comparison(found.iou + (1 - found.iou) * more, found.labels, found.true_labels,
+                        found.written)
+    worth = [weighted_iou(each, threshold, share, label_first=True) for each in (found, better)]
+    assert worth[1] >= worth[0] - 1e-12

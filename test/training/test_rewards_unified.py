@@ -67,6 +67,7 @@ def raw(answer: str) -> str:
     # One malformed item costs itself.
     (said(thing(G, PG), thing(H)), TWO, 1.5, 2.5),
     (said(thing(G, PG), thing(H[:3], PH)), TWO, 1.5, 1.5),
+    (said(thing(G[:3], [*PG, 1])), ONE, 0, 0),                         # 3 and 3 are not 4 and 2
     (said(thing(G, PG), 5, thing(H, PH)), TWO, 4 / 3, 2),              # 6 / 3
     (said(thing(G, PG), thing([500, 500, 400, 400], PH)), TWO, 1.5, 3),   # corners swapped
     (raw(json.dumps(TWO)[:-3]), TWO, 0, 2.5),                          # cut off in the last point
@@ -80,6 +81,16 @@ def test_parts(response, truth, form, accuracy) -> None:
     reward, _ = unified_reward(response, read_targets(json.dumps(truth)))
     assert reward.answer_format == pytest.approx(form)
     assert reward.accuracy == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize(('predicted', 'is_right'), [
+    (TWO[::-1], True), (ONE, False), ([*TWO, thing(G)], False), ([*TWO, {}], False),
+    ([thing([100, 100, 200, 149]), thing(H)], False),                  # IoU 0.49
+    ([thing([100, 100, 200, 150]), thing(H)], True),                   # 0.5, points do not matter
+])
+def test_right_is_every_object_once_and_no_other(predicted, is_right) -> None:
+    _, score = unified_reward(said(*predicted), read_targets(json.dumps(TWO)))
+    assert score.is_right == is_right
 
 
 @pytest.mark.parametrize(('response', 'think', 'repetition'), [

@@ -37,9 +37,7 @@ def reference_think_format(response: str) -> float:
     """
     if not (response.startswith(TAGS[0]) and response.endswith(_CLOSE)):
         return 0.0
-    # From where the first tag ends: '<think>' and '</think>' may not share characters.
-    turn = _TURN.search(response, len(TAGS[0]))
-    return float(turn is not None and turn.end() <= len(response) - len(_CLOSE))
+    return float(_TURN.search(response, len(TAGS[0])) is not None)
 
 
 def think_format(response: str) -> float:
@@ -48,8 +46,10 @@ def think_format(response: str) -> float:
     Each of the four tags stands there once, and the thinking says something.
     """
     text = response.strip()
-    once = all(text.count(tag) == 1 for tag in TAGS)
-    return float(once and reference_think_format(text) == 1.0 and reasoning_text(text) != '')
+    if not reference_think_format(text) or not reasoning_text(text):
+        return 0.0
+    # All four tags are there: where no other mark begins a tag, each is there once.
+    return float(text.count('<') == len(TAGS) or all(text.count(tag) == 1 for tag in TAGS))
 
 
 def tag_share(response: str) -> float:

@@ -106,7 +106,7 @@ def objects_from_items(items: Sequence[Any]) -> WrittenObjects:
     if not items:
         return _nothing(0, 2.0)
     written = len(items)
-    boxes, points = _column(items, 'bbox_2d', 4), _column(items, 'point_2d', 2)
+    boxes, points = _boxes_and_points(items)
     in_order = (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
     share = float(np.count_nonzero(in_order) + written - np.isnan(points[:, 0]).sum()) / written
     if not in_order.all():   # NaN is in no order
@@ -134,22 +134,24 @@ def _nothing(written: int, format_share: float, *, is_list: bool = True) -> Writ
         np.empty((0, 4)), np.empty((0, 2)), (), written, format_share, is_list)
 
 
-def _column(items: Sequence[Any], key: str, width: int) -> np.ndarray:
-    """Take one value of all items.
+def _boxes_and_points(items: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Take the boxes and points of all items.
 
-    :return: (N, width) float64; NaN where an item has no list of so many finite numbers.
+    :return: (N, 4) and (N, 2) float64; NaN where an item has no list of so many finite numbers.
     """
     try:
-        rows = [item[key] for item in items]
-        flat = list(chain.from_iterable(rows))
-        if set(map(type, flat)) <= _NUMBER_TYPES and set(map(len, rows)) == {width}:
-            values = np.array(flat, float).reshape(-1, width)
+        rows = [item['bbox_2d'] + item['point_2d'] for item in items]
+        numbers = list(chain.from_iterable(rows))
+        if (set(map(type, numbers)) <= _NUMBER_TYPES and set(map(len, rows)) == {6}
+                and {len(item['point_2d']) for item in items} == {2}):
+            values = np.array(numbers, float).reshape(-1, 6)
             if np.abs(values).max() < TOO_LARGE:   # NaN is not
-                return values
+                return values[:, :4], values[:, 4:]
     except (KeyError, TypeError, OverflowError):
         pass   # one that is not as it should be: look at each
-    rows = [_numbers(item, key, width) or [math.nan] * width for item in items]
-    return np.array(rows, float)
+    return tuple(
+        np.array([_numbers(item, key, width) or [math.nan] * width for item in items], float)
+        for key, width in (('bbox_2d', 4), ('point_2d', 2)))
 
 
 def _numbers(item: Any, key: str, width: int) -> list[float] | None:
