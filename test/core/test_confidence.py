@@ -16,6 +16,7 @@ from vr_ros.core.confidence import (
     Fusion,
     Term,
     consistency,
+    contradiction,
     log_odds,
     mask_features,
     missing_objects,
@@ -66,6 +67,35 @@ def test_what_counts_is_where_a_box_was_written_first():
     assert found['choice'] == pytest.approx([math.log(0.6)])         # r2c3 or nothing
     # The full stop, red, yes; places and coordinates are numbers.
     assert found['doubt'] == pytest.approx([math.log(0.5 * 0.5 * 0.8)])
+
+
+COLOURS, THINGS = ('red', 'green', 'blue'), ('mug', 'bowl')
+
+
+@pytest.mark.parametrize(('aim', 'said', 'expected'), [
+    ('red mug', 'r2c3 small red mug yes', 0),
+    ('green mug', 'r2c3 small red mug yes', 1),
+    ('red object', 'red mug', 0),                    # one word to compare
+    ('mug or bowl', 'red bowl', 0),                  # each will do
+    ('blue or green mug', 'red mug', 1),
+    ('Red Mug', 'the RED mug.', 0),
+    ('object', 'red mug', math.nan),                 # nothing to compare
+    ('red mug', '', math.nan),
+    ('', 'red mug', math.nan),
+    ('reddish mug', 'green', math.nan),              # other words
+])
+def test_contradictions(aim, said, expected):
+    assert contradiction(aim, said, (COLOURS, THINGS)) == pytest.approx(expected, nan_ok=True)
+
+
+def test_what_the_reasoning_or_the_label_says_is_held_against_the_aim():
+    one = written(REASONED)
+    objects = parse_answer(one.text).objects
+    for aim, expected in (('red mug', 0), ('red bowl', 1)):
+        assert text_features(one, objects, aim, (COLOURS, THINGS))['contradiction'] == [expected]
+    labelled = written(['[{"bbox_2d": [1,2,3,4], "label": "blue bowl"}]'])
+    found = text_features(labelled, parse_answer(labelled.text).objects, 'a green bowl', (COLOURS,))
+    assert found['contradiction'] == [1]
 
 
 def test_a_copy_that_went_wrong_is_noticed():

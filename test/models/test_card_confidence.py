@@ -30,13 +30,14 @@ def test_everything_that_can_be_said(tmp_path):
     card = read(tmp_path, {
         'source': 'fused', 'threshold': 0.25, 'samples': 4, 'temperature': 2, 'add_from': 0,
         'ends': ['nothing'],
-        'existence': {**ASK, 'assistant': 'At {row}, {column}: {quote}', 'max_tokens': 3,
-                      'quote': 'for (.*)'},
+        'aim': 'for (.*)', 'opposites': [['Red', 'green'], ['cup', 'plate']],
+        'existence': {**ASK, 'assistant': 'At {row}, {column}: {aim}', 'max_tokens': 3},
         'fusion': FUSION})
     assert card == ConfidenceCard(
-        ScoreSource.FUSED, 0.25, 4, 2.0, 0.0, ('nothing',),
+        ScoreSource.FUSED, 0.25, 4, 2.0, 0.0, ('nothing',), 'for (.*)',
+        (('red', 'green'), ('cup', 'plate')),
         ExistenceCard(('Yes', 'yes'), ('No',), 'Is {question} at {box}?',
-                      'At {row}, {column}: {quote}', 3, 'for (.*)'),
+                      'At {row}, {column}: {aim}', 3),
         Fusion(-1.0, {'tokens': Term(2.5, -0.5), 'existence': Term(1.0, 0.0)}))
     assert needed_features(card) == {'existence'}
 
@@ -57,9 +58,11 @@ def test_everything_that_can_be_said(tmp_path):
     ({'temperature': 0}, 'temperature: expected a finite number from 0.01 to 10, got 0.0'),
     ({'samples': 0}, 'samples: must be above 0, got 0'),
     ({'existence': {**ASK, 'user': 'Is {thing} there?'}}, 'existence.user: unknown "{thing}"'),
-    ({'existence': {**ASK, 'user': 'Is {quote} there?'}}, 'existence.quote: is what {quote}'),
-    ({'existence': {**ASK, 'quote': '('}}, 'existence.quote: is no regular expression'),
-    ({'existence': {**ASK, 'quote': 'a'}}, 'existence.quote: has no group in parentheses'),
+    ({'existence': {**ASK, 'user': 'Is {aim} there?'}}, 'aim: is what {aim} stands for: give it'),
+    ({'aim': '('}, 'aim: is no regular expression'),
+    ({'aim': 'a'}, 'aim: has no group in parentheses'),
+    ({'opposites': ['red', 'green']}, 'opposites: expected a list of lists of words'),
+    ({'opposites': [['red', 1]]}, 'opposites: expected a list of lists of words'),
     ({'existence': {'for_yes': ['a'], 'for_no': ['b']}},
      'existence: give "user", "assistant" or both'),
     ({'existence': {**ASK, 'for_yes': []}}, 'existence.for_yes: missing, expected a list of texts'),

@@ -17,11 +17,12 @@ from vr_ros.pipeline.scoring import Answered, Scorer
 from vr_ros.sim.renderer import render_scene
 
 EXISTENCE = ExistenceCard(
-    (' yes',), (' no', ' reference'), max_tokens=6, quote='Looking for: ([^.]*)',
-    assistant='<think>Looking for: {quote}. On the table: r{row}c{column}')
+    (' yes',), (' no', ' reference'), max_tokens=6,
+    assistant='<think>Looking for: {aim}. On the table: r{row}c{column}')
 FUSION = Fusion(0.5, {'mask_iou': Term(1.0, 0.5), 'objects': Term(-2.0, 0.0)})
-FULL = ConfidenceCard(ScoreSource.FUSED, samples=3, ends=('nothing',), existence=EXISTENCE,
-                      fusion=FUSION)
+FULL = ConfidenceCard(
+    ScoreSource.FUSED, samples=3, ends=('nothing',), aim='Looking for: ([^.]*)',
+    opposites=(('small', 'large'),), existence=EXISTENCE, fusion=FUSION)
 
 
 class Spy(Scorer):
@@ -157,6 +158,13 @@ def test_told_to_stop_it_draws_no_other_answers(perceiver, image):
     assert len(asked) < length + 6
     assert result.detections and all(math.isnan(found.score) for found in result.detections)
     assert perceiver.scorer.answered.others == ()
+
+
+def test_what_contradicts_itself_does_not_exist():
+    features = {'existence': np.array([2.0, 2.0, 2.0]), 'contradiction': np.array([0, 1, np.nan])}
+    yes = 1 / (1 + math.exp(-2))
+    assert Scorer(ConfidenceCard(ScoreSource.EXISTENCE)).scores(features, 3) == pytest.approx(
+        [yes, 0, yes])
 
 
 def test_a_plain_answer_has_nothing_to_score(perceiver, image):

@@ -13,7 +13,9 @@ from factories import make_frame, make_object  # noqa: E402
 
 from vr_ros.core.answer import ParseOutcome, parse_answer  # noqa: E402
 from vr_ros.core.types import Size, Task  # noqa: E402
+from vr_ros.models.card import load_card  # noqa: E402
 from vr_ros.sim.instructions import answer_key, generate_many  # noqa: E402
+from vr_ros.sim.truth import COLOURS, KINDS, SIZES  # noqa: E402
 from vr_ros.training.sim_targets import answer_list, model_objects, response  # noqa: E402
 
 SIZE = Size(168, 168)
@@ -122,3 +124,25 @@ def test_no_space_after_the_commas_inside_a_number_list():
     assert re.fullmatch(
         r'\[\{"bbox_2d": \[\d+,\d+,\d+,\d+\], "point_2d": \[\d+,\d+\]\}, '
         r'\{"bbox_2d": \[\d+,\d+,\d+,\d+\], "point_2d": \[\d+,\d+\]\}\]', answer_list(objects))
+
+
+@pytest.mark.parametrize(('text', 'aim', 'kind'), [
+    ('find the small red cube', 'small red cube', 'small red cube'),
+    ('find the cone left of the blue ball', 'cone left of the blue ball', 'cone'),
+    ('find the object closest to the ball', 'object closest to the ball', 'object'),
+    ('find the leftmost object', 'leftmost object', 'leftmost object'),
+    ('which things could roll off the table',
+     'ball or cylinder, since balls and cylinders can roll', 'ball or cylinder'),
+    ('what has a handle', 'mug, since mugs have a handle', 'mug'),
+])
+def test_the_card_reads_what_the_model_looks_for(text, aim, kind):
+    key = answer_key(text, FRAME)
+    assert key is not None
+    found = re.search(load_card('sim_tiny').confidence.aim, response(key, FRAME, SIZE))
+    assert (found.groups()[0], found.groups()[-1]) == (aim, kind)
+
+
+def test_the_card_knows_which_words_rule_each_other_out():
+    for name in ('sim_tiny', 'sim_tiny_votes'):
+        groups = {frozenset(group) for group in load_card(name).confidence.opposites}
+        assert groups == {frozenset(COLOURS), frozenset(KINDS), frozenset(SIZES)}

@@ -8,7 +8,8 @@ box was written first.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +31,7 @@ FREE = {
     'repeat': 'IoU with the box of the reasoning that is most like it',
     'choice': 'log-probability of the least sure token between what stood before and its numbers',
     'claim': 'log-probability of the clause of the reasoning that speaks of it',
+    'contradiction': '1 where it is said to be what was not looked for: red for green; else 0',
     'opening': "log-probability of the reasoning's first clauses, to its first full stop",
     'doubt': 'log-probability of all words of the reasoning',
     'objects': 'log of the number of objects in the answer',
@@ -77,17 +79,23 @@ class Fusion:
         return expit(odds)
 
 
-def text_features(written: Written, objects: Sequence[ParsedObject]) -> dict[str, np.ndarray]:
+def text_features(
+    written: Written, objects: Sequence[ParsedObject], aim: str = '',
+    opposites: Sequence[Collection[str]] = (),
+) -> dict[str, np.ndarray]:
     """Compute what the tokens tell, see FREE.
 
     :param objects: of the answer, in its order.
+    :param aim: what the model says it looks for.
+    :param opposites: words of which only one can be true of an object, such as all colours.
     :return: (N,) by name.
     """
-    names = ('tokens', 'copy', 'spread', 'margin', 'repeat', 'choice', 'claim')
+    names = ('tokens', 'copy', 'spread', 'margin', 'repeat', 'choice', 'claim', 'contradiction')
     rows = np.full((len(objects), len(names)), NAN)
     start = objects[0].span[0] if objects else 0
     opens, answered, mentioned = list_start(written.text, objects), -1, -1
     for row, found in zip(rows, objects, strict=True):
+        row[7] = contradiction(aim, found.label, opposites)
         own, is_own = written.find_box(found.box, *found.span) or (None, 0.0)
         if own is None or is_own < 1:
             continue
@@ -105,7 +113,9 @@ def text_features(written: Written, objects: Sequence[ParsedObject]) -> dict[str
             choice = min(choice, written.least_of(opening))
             mentioned = int(first[-1, 1])
             clause = written.clause_about(at)
-            row[6] = NAN if clause is None else written.sum_of(*clause)
+            if clause is not None:
+                row[6] = written.sum_of(*clause)
+                row[7] = contradiction(aim, written.text[slice(*clause)], opposites)
         row[:6] = (
             written.mean_of(source), written.mean_of(own), _spread(written, source, found),
             _log_odds(1 - end), alike, choice)
@@ -117,6 +127,23 @@ def text_features(written: Written, objects: Sequence[ParsedObject]) -> dict[str
     }
     return dict(zip(names, rows.T, strict=True)) | {
         name: np.full(len(objects), value) for name, value in whole.items()}
+
+
+def contradiction(aim: str, said: str, opposites: Sequence[Collection[str]]) -> float:
+    """Tell whether what is said of an object rules out that it is what was looked for.
+
+    :param opposites: words of which only one can be true of an object. Where the aim names several
+        of them, each will do.
+    :return: 1 or 0; NaN where no such words can be compared.
+    """
+    wanted, words = _words(aim), _words(said)
+    pairs = [(wanted & group, words & group) for group in map(frozenset, opposites)]
+    compared = [bool(one & other) for one, other in pairs if one and other]
+    return float(not all(compared)) if compared else NAN
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r'\w+', text.lower()))
 
 
 def _between(written: Written, start: int, numbers: np.ndarray) -> range:

@@ -40,7 +40,9 @@ def score_lists(judged: Sequence[Judged], fusions: Mapping[str, Fusion]) -> dict
     }
     for source, function in SCORES.items():
         name = source.name.lower()
-        lists[name] = [function(_feature(one, name)) for one in judged]
+        lists[name] = [
+            function(one.features) if name in one.features else np.full(len(one.found), np.nan)
+            for one in judged]
     lists['agreement'] = [_feature(one, 'agreement') for one in judged]
     for name, fusion in fusions.items():
         lists[name] = [fusion.score(one.features, len(one.found)) for one in judged]

@@ -11,7 +11,7 @@ from vr_ros.models.card_types import ConfidenceCard, ExistenceCard, ModelCard
 from vr_ros.models.schema import Section, suggestion
 
 SOURCES = tuple(source.name.lower() for source in ScoreSource)
-PLACEHOLDERS = ('question', 'label', 'box', 'row', 'column', 'quote')
+PLACEHOLDERS = ('question', 'label', 'box', 'row', 'column', 'aim')
 _PLACEHOLDER = re.compile(r'\{(\w+)\}')
 
 
@@ -29,10 +29,15 @@ def read_confidence(section: Section) -> ConfidenceCard:
         add_from=(section.number('add_from', low=0.0, high=1.0) if section.has('add_from')
                   else None),
         ends=section.texts('ends'),
+        aim=_expression(section, 'aim'),
+        opposites=_opposites(section),
         existence=_existence(section.section('existence')) if section.has('existence') else None,
         fusion=_fusion(section.section('fusion')) if section.has('fusion') else None,
     )
     section.end()
+    asked = card.existence.user + card.existence.assistant if card.existence else ''
+    if '{aim}' in asked and not card.aim:
+        section.fail('aim', 'is what {aim} stands for: give it')
     missing = missing_for(card)
     if missing:
         section.fail('source', f'"{card.source.name.lower()}" needs {missing}')
@@ -81,20 +86,32 @@ def _existence(section: Section) -> ExistenceCard:
         # Plain yes and no would be true and false to YAML.
         yes=_words(section, 'for_yes'), no=_words(section, 'for_no'),
         user=_template(section, 'user'), assistant=_template(section, 'assistant'),
-        max_tokens=section.positive('max_tokens', 1), quote=section.take('quote', str, ''),
+        max_tokens=section.positive('max_tokens', 1),
     )
     section.end()
-    try:
-        has_group = not card.quote or re.compile(card.quote).groups
-    except (re.error, OverflowError, RecursionError) as error:
-        section.fail('quote', f'is no regular expression: {error}')
-    if not has_group:
-        section.fail('quote', 'has no group in parentheses')
     if not card.user and not card.assistant:
         section.fail('', 'give "user", "assistant" or both')
-    if '{quote}' in card.user + card.assistant and not card.quote:
-        section.fail('quote', 'is what {quote} stands for: give it')
     return card
+
+
+def _expression(section: Section, name: str) -> str:
+    """Take a regular expression with a group."""
+    text = section.take(name, str, '')
+    try:
+        has_group = not text or re.compile(text).groups
+    except (re.error, OverflowError, RecursionError) as error:
+        section.fail(name, f'is no regular expression: {error}')
+    if not has_group:
+        section.fail(name, 'has no group in parentheses')
+    return text
+
+
+def _opposites(section: Section) -> tuple[tuple[str, ...], ...]:
+    groups = section.take('opposites', list, [])
+    if not all(isinstance(group, list) and all(isinstance(word, str) for word in group)
+               for group in groups):
+        section.fail('opposites', f'expected a list of lists of words, got {groups!r}')
+    return tuple(tuple(word.lower() for word in group) for group in groups)
 
 
 def _words(section: Section, name: str) -> tuple[str, ...]:

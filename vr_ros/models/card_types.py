@@ -135,13 +135,12 @@ class ExistenceCard:
     """How a model is asked whether an object that it named is there.
 
     {question}, {label}, {box} (in the model's own numbers), {row} and {column} (of the image token
-    under the box's centre) and {quote} stand for what they say.
+    under the box's centre) and {aim} stand for what they say.
 
     :param user: the message; '' asks the instruction's own prompt again.
     :param assistant: how the model's answer begins.
     :param yes, no: ways to say it: the first token of each counts.
     :param max_tokens: how far the model may write until it has said one of them.
-    :param quote: a regular expression; its first group, as found in the answer, is {quote}.
     """
 
     yes: tuple[str, ...]
@@ -149,7 +148,6 @@ class ExistenceCard:
     user: str = ''
     assistant: str = ''
     max_tokens: int = 1
-    quote: str = ''
 
 
 @dataclass(frozen=True)
@@ -161,6 +159,9 @@ class ConfidenceCard:
     :param temperature: at which they are drawn.
     :param add_from: objects that at least this share of them names, and the answer does not, are
         added to it; None: none are.
+    :param aim: a regular expression; its first group, as found in the reasoning, is what the model
+        says it looks for, its last group, where it has more, what kind of thing that is.
+    :param opposites: words of which only one can be true of an object, such as all colours.
     :param ends: texts that the model writes in place of an object, besides the end of the list.
     :param fusion: None where none was fitted.
     """
@@ -171,6 +172,8 @@ class ConfidenceCard:
     temperature: float = 1.0
     add_from: float | None = None
     ends: tuple[str, ...] = ()
+    aim: str = ''
+    opposites: tuple[tuple[str, ...], ...] = ()
     existence: ExistenceCard | None = None
     fusion: Fusion | None = None
 

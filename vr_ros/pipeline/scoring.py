@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,7 +136,7 @@ class Scorer:
         source = self.card.source
         if source is ScoreSource.FUSED and self.card.fusion is not None:
             return self.card.fusion.score(features, number)
-        return SCORES[source](np.asarray(features[source.name.lower()], float))
+        return SCORES[source](features)
 
     def features(self, answered: Answered, costly: Collection[str]) -> dict[str, np.ndarray]:
         """Compute what is known of the objects of an answer.
@@ -146,31 +146,54 @@ class Scorer:
         """
         mask_boxes = [
             None if found.mask is None else rle_box(found.mask) for found in answered.detections]
+        aim, kind = aim_of(answered, self.card.aim)
         features = {
             name: np.pad(values, (0, answered.added), constant_values=NAN)
             for name, values in text_features(
-                answered.written(self.card.ends), answered.own).items()}
+                answered.written(self.card.ends), answered.own, kind,
+                self.card.opposites).items()}
         features[OWN] = np.arange(len(answered.objects)) < len(answered.own)
         features |= mask_features(answered.detections, mask_boxes, answered.size)
         if 'existence' in costly and self.card.existence is not None:
-            features['existence'] = log_odds(exist(answered, self.card.existence))
+            features['existence'] = log_odds(exist(answered, self.card.existence, aim))
         if 'consistency' in costly:
             features['consistency'] = consistency(
                 boxes_of(answered.objects), [boxes_of(other) for other in answered.others])
         return features
 
 
-SCORES = {
-    ScoreSource.TOKENS: np.exp,
-    ScoreSource.MARGIN: expit,
-    ScoreSource.EXISTENCE: expit,
-    ScoreSource.MASK_IOU: lambda values: np.clip(values, 0, 1),
-    ScoreSource.CONSISTENCY: lambda values: values,
+def _existence(features: Features) -> np.ndarray:
+    """Give the probability of yes; none where the model itself says that it is something else."""
+    is_other = np.asarray(features.get('contradiction', np.nan)) == 1
+    return np.where(is_other, 0.0, expit(features['existence']))
+
+
+SCORES: Mapping[ScoreSource, Callable[[Features], np.ndarray]] = {
+    ScoreSource.TOKENS: lambda features: np.exp(features['tokens']),
+    ScoreSource.MARGIN: lambda features: expit(features['margin']),
+    ScoreSource.EXISTENCE: _existence,
+    ScoreSource.MASK_IOU: lambda features: np.clip(features['mask_iou'], 0, 1),
+    ScoreSource.CONSISTENCY: lambda features: features['consistency'],
 }
 
 
-def exist(answered: Answered, card: ExistenceCard) -> np.ndarray:
+def aim_of(answered: Answered, expression: str) -> tuple[str, str]:
+    """Read in the answer what the model looks for.
+
+    :param expression: see ConfidenceCard.aim.
+    :return: all that it says about it, and what kind of thing it is; '' where it does not say.
+    """
+    found = re.search(expression, answered.reasoning.text) if expression else None
+    if found is None:
+        return '', ''
+    # The model may have written what would end a prompt.
+    return without_markup(found.group(1) or ''), found.groups()[-1] or ''
+
+
+def exist(answered: Answered, card: ExistenceCard, aim: str) -> np.ndarray:
     """Ask about each object whether it is there.
+
+    :param aim: what the model says it looks for.
 
     :return: (N,) probability of yes among yes and no; NaN where the model says neither.
     """
@@ -182,7 +205,7 @@ def exist(answered: Answered, card: ExistenceCard) -> np.ndarray:
     asked = clean_question(answered.question, reasoner.card.question_style(answered.task))
     prompts = []
     for found in answered.objects:
-        values = _placeholders(found, answered, card)
+        values = _placeholders(found, answered, aim)
         turn = dataclasses.replace(template, user=fill_in(card.user, values)) if card.user else own
         chat = render_chat(turn, asked, reasoner.patches.image_tokens(reasoning.model_size))
         prompts.append(chat + fill_in(card.assistant, values))
@@ -191,10 +214,9 @@ def exist(answered: Answered, card: ExistenceCard) -> np.ndarray:
 
 
 def _placeholders(
-    found: ParsedObject, answered: Answered, card: ExistenceCard
+    found: ParsedObject, answered: Answered, aim: str
 ) -> dict[str, str]:
     reasoner, size = answered.reasoner, answered.reasoning.model_size
-    quoted = re.search(card.quote, answered.reasoning.text) if card.quote else None
     scale = np.ones(2)
     if reasoner.card.coordinates == 'relative_1000':
         scale = np.array([size.width, size.height]) / 1000
@@ -209,6 +231,5 @@ def _placeholders(
         'box': f'[{box}]',
         'row': str(row),
         'column': str(column),
-        # The model may have written what would end its prompt.
-        'quote': without_markup(quoted.group(1) or '') if quoted else '',
+        'aim': aim,
     }
