@@ -18,6 +18,7 @@ from vr_ros.evaluation.result_messages import Result, read_result
 IMAGES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 RESULTS, ANSWERS = 'vr_ros/msg/DetectionArray', 'vr_ros/msg/Answer'
 INSTRUCTIONS, TEXTS = 'vr_ros/msg/Instruction', 'std_msgs/msg/String'
+BOXES = 'vision_msgs/msg/Detection2DArray'
 # What topics of these names must be, where no other topic is.
 _EXPECTED = {'detections': RESULTS, 'answer': ANSWERS, 'instruction': INSTRUCTIONS}
 _LAST, _ACTIVE, _TEXT = '/last_result', '/active_instruction', '/instruction_text'
@@ -58,6 +59,13 @@ class Asked(NamedTuple):
     task: Task
 
 
+class LabelledBox(NamedTuple):
+    """A true object on an image: its class, and x_min, y_min, x_max, y_max in pixels."""
+
+    label: str
+    box: tuple[float, float, float, float]
+
+
 class Answered(NamedTuple):
     """A result, and when and on which topic it came."""
 
@@ -72,6 +80,7 @@ class Index:
 
     :param answered: final results of the reasoner, each once.
     :param truths: true answers by topic.
+    :param boxes: true objects by image, whoever asks for them; none: nothing is there.
     :param answered_ids: of instructions with any result, also of the tracker.
     :param counts: of what was left out, in words.
     :param problems: what cannot be read or used.
@@ -80,6 +89,7 @@ class Index:
     pictures: list[Picture] = field(default_factory=list)
     answered: list[Answered] = field(default_factory=list)
     truths: list[Answered] = field(default_factory=list)
+    boxes: dict[Frame, list[LabelledBox]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     active: list[Asked] = field(default_factory=list)
     answered_ids: set[str] = field(default_factory=set)
@@ -97,8 +107,8 @@ def read_index(
 ) -> Index:
     """Read a bag from beginning to end.
 
-    :param truth_topics: with the true results, in place of those under ``/truth/``; answers in
-        words are taken from beside them.
+    :param truth_topics: with the true results, in place of those under ``/truth/``; to
+        ``…/detections`` belongs ``…/answer``. Or with true objects, as Detection2DArray.
     :param image_topics: that must be there.
     :raises BagError: one of these topics is not there, or is of another type.
     """
@@ -111,7 +121,11 @@ def read_index(
                 header = parse_header(message.data)
                 index.pictures.append(Picture(
                     message.place, message.kind, header.frame_id, header.stamp, message.at_ns))
-            elif _is_ours(topic, message.kind):
+            elif message.kind == BOXES and topic in truth_topics:
+                frame, boxes = _labelled_boxes(decode(message.kind, message.data))
+                index.boxes.setdefault(frame, []).extend(boxes)
+            elif _is_ours(topic, message.kind) and not (
+                    '/truth/' in topic and not is_truth(topic, truth_topics)):
                 content = decode(message.kind, message.data)
                 _refuse_other_versions(message.kind, content)
                 if is_truth(topic, truth_topics) or _is_kept(message.kind, content, index):
@@ -120,7 +134,7 @@ def read_index(
             what = error.message if isinstance(error, PerceptionError) else (
                 f'{type(error).__name__}: {error}')
             broken[topic, what] += 1
-    check_topics(bag, truth_topics, (RESULTS, ANSWERS))
+    check_topics(bag, truth_topics, (RESULTS, ANSWERS, BOXES))
     check_topics(bag, image_topics, IMAGES)
     index.pictures.sort(key=lambda picture: picture.at_ns)
     small.sort(key=lambda item: item[0].at_ns)
@@ -135,9 +149,11 @@ def read_index(
 
 def is_truth(topic: str, truth_topics: Sequence[str]) -> bool:
     """Tell whether results or answers on a topic are true ones."""
-    if truth_topics:
-        return _folder(topic) in {_folder(chosen) for chosen in truth_topics}
-    return '/truth/' in topic
+    if not truth_topics:
+        return '/truth/' in topic
+    beside = {f'{_folder(chosen)}/answer' for chosen in truth_topics
+              if chosen.endswith('/detections')}
+    return topic in beside.union(truth_topics)
 
 
 def check_topics(bag: Bag, topics: Sequence[str], kinds: Sequence[str]) -> None:
@@ -240,6 +256,22 @@ def _name_misfits(bag: Bag, index: Index) -> None:
         if wanted and kind != wanted and not has_other:
             (index.problems if is_true else bag.notes).append(
                 f'{topic} is {kind}, not {wanted}: not read')
+
+
+def _labelled_boxes(message: Any) -> tuple[Frame, list[LabelledBox]]:
+    """Read a vision_msgs/Detection2DArray; the first hypothesis is the class.
+
+    :raises ValueError: a box is turned, so that it is none of ours.
+    """
+    stamp, found = message.header.stamp, []
+    for detection in message.detections:
+        center, box = detection.bbox.center, detection.bbox
+        if center.theta:
+            raise ValueError(f'a box that is turned by {center.theta} rad')
+        x, y, half = center.position.x, center.position.y, (box.size_x / 2, box.size_y / 2)
+        label = detection.results[0].hypothesis.class_id if len(detection.results) else ''
+        found.append(LabelledBox(label, (x - half[0], y - half[1], x + half[0], y + half[1])))
+    return (message.header.frame_id, Stamp(stamp.sec, stamp.nanosec).nanoseconds), found
 
 
 def _frame(result: Result) -> Frame:

@@ -22,6 +22,7 @@ from vr_ros.evaluation.bag_index import (
     Asked,
     Frame,
     Index,
+    LabelledBox,
     Picture,
     read_index,
 )
@@ -67,12 +68,14 @@ class Questions:
 
     :param left_out: how many of what, in words.
     :param problems: what cannot be read or used.
+    :param boxes: true objects by image, where a topic tells them.
     """
 
     bag: Bag
     items: tuple[Question, ...]
     left_out: Mapping[str, int]
     problems: tuple[str, ...]
+    boxes: Mapping[Frame, Sequence[LabelledBox]]
 
     def decode(self, picture: Picture) -> np.ndarray:
         """Decode an image.
@@ -121,7 +124,7 @@ def read_questions(
     # By image, then by the time of the instruction or of its result.
     items.sort(key=lambda item: item[0])
     return Questions(bag, _with_ids([question for _, question in items]),
-                     dict(+index.counts), tuple(index.problems))
+                     dict(+index.counts), tuple(index.problems), index.boxes)
 
 
 def read_cases(bag: Path, image_topics: Sequence[str] = ()) -> Iterator[BagCase]:

@@ -25,7 +25,7 @@ from vr_ros.evaluation.commands.options import (
 )
 from vr_ros.evaluation.commands.reports import write_reports
 from vr_ros.evaluation.datasets.bag import NO_RESULT, BagSet, ask_recorded
-from vr_ros.evaluation.datasets.frame_truths import open_truths
+from vr_ros.evaluation.datasets.frame_truths import FrameTruths, TopicBoxes, open_truths
 from vr_ros.evaluation.records import Record
 from vr_ros.evaluation.runner import model_identity
 from vr_ros.evaluation.runs import complete, header_of
@@ -48,10 +48,11 @@ def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
                         help='annotations of its frames: COCO JSON, CVAT XML, or a folder of YOLO'
                              ' labels')
     parser.add_argument('--label', action='append', default=[], metavar='TEXT=LABEL',
-                        help='an instruction and the label that it asks for in --truth, where the'
-                             ' label is not the instruction itself; may be repeated')
+                        help='an instruction and the label or class that it asks for, where that'
+                             ' is not the instruction itself; may be repeated')
     parser.add_argument('--truth-topic', nargs='+', default=[], metavar='TOPIC',
-                        help='true DetectionArrays (default: those under /truth/)')
+                        help='true DetectionArrays, or Detection2DArrays of vision_msgs with the'
+                             ' classes of what is there (default: those under /truth/)')
     parser.add_argument('--export-images', type=Path, metavar='DIR',
                         help='write the frames that were asked about, to be annotated, and end')
     add_model_options(parser)
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace, make: Callable[[int], Asks] | None = None) 
             *questions.problems[:LINES_SHOWN], *questions.bag.notes]))
     if options.export_images:
         return _export(questions, options.export_images)
-    data_set = _with_truths(questions, options.truth, label_of)
+    data_set = _with_truths(questions, options, label_of)
     how: dict[str, Any] = {
         'answers': 'of the model' if options.reperceive else 'in the bag',
         'images': options.images, 'truth topics': options.truth_topic}
@@ -109,12 +110,17 @@ def _label(text: str) -> tuple[str, str]:
     return instruction, label
 
 
-def _with_truths(questions: Questions, path: Path | None, label_of: dict[str, str]) -> BagSet:
-    if path is None:
-        if label_of:
-            raise BagError('--label needs --truth')
+def _with_truths(
+    questions: Questions, options: argparse.Namespace, label_of: dict[str, str],
+) -> BagSet:
+    if options.truth:
+        truths = open_truths(options.truth, label_of)
+    elif questions.boxes:
+        truths = FrameTruths(TopicBoxes(questions, options.truth_topic), label_of)
+    elif label_of:
+        raise BagError('--label needs --truth, or a --truth-topic of vision_msgs')
+    else:
         return BagSet(questions)
-    truths = open_truths(path, label_of)
     asked = [item for item in questions.items if item.has_own_picture]
     truths.require_some((item.picture for item in asked if item.picture),
                         (item.text for item in asked))

@@ -14,8 +14,9 @@ from typing import Protocol, runtime_checkable
 from vr_ros.core.text_match import normalise_answer
 from vr_ros.core.types import Size
 from vr_ros.evaluation.bag_index import Picture
+from vr_ros.evaluation.bags import Questions
 from vr_ros.evaluation.datasets.registry import open_data_set
-from vr_ros.evaluation.datasets.sample import DataSetError, digest
+from vr_ros.evaluation.datasets.sample import DataSetError, check_boxes, digest
 from vr_ros.evaluation.samples import Truth
 
 
@@ -96,6 +97,30 @@ def open_truths(path: Path, label_of: Mapping[str, str]) -> FrameTruths:
     if not isinstance(annotations, Annotations):
         raise DataSetError(f'{path}: annotations of frames are COCO JSON, CVAT XML or YOLO labels')
     return FrameTruths(annotations, label_of)
+
+
+class TopicBoxes:
+    """True objects that the bag itself tells, image by image, as annotations of its frames.
+
+    :param topics: whose boxes these are; they are part of the name.
+    """
+
+    def __init__(self, questions: Questions, topics: Iterable[str]) -> None:
+        self.name = ', '.join(topics)
+        self._boxes = {
+            item.picture.name: questions.boxes[item.picture.frame] for item in questions.items
+            if item.picture is not None and item.picture.frame in questions.boxes}
+        self.images = frozenset(self._boxes)
+        self.labels = frozenset(
+            found.label for boxes in questions.boxes.values() for found in boxes)
+
+    def annotated(self, image: str, label: str, size: Size) -> Truth | None:
+        """Give the objects of a class on an image; None where there is none.
+
+        :raises SampleError: a box lies outside the image.
+        """
+        boxes = [found.box for found in self._boxes[image] if found.label == label]
+        return Truth(image, size, label, check_boxes(boxes, size)) if boxes else None
 
 
 def _some(names: Iterable[str]) -> str:
