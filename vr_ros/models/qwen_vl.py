@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,8 @@ class QwenVLReasoner:
         self.model = model.to(self.device).eval()
         self.model.generation_config = self._generation_config()
         self._image_token = self.model.config.image_token_id
+        # Few of the many tokens come up, and they come up again and again.
+        self._text_of = lru_cache(4096)(lambda token: self.tokenizer.decode([token]))
 
     def _generation_config(self) -> GenerationConfig:
         ends = {
@@ -163,7 +166,7 @@ class QwenVLReasoner:
 
     def texts_of(self, token_ids: Iterable[int]) -> tuple[str, ...]:
         """Write out tokens, each by itself, special ones too."""
-        return tuple(self.tokenizer.decode([int(token)]) for token in token_ids)
+        return tuple(map(self._text_of, map(int, token_ids)))
 
     def reason(self, image: np.ndarray, question: str, task: Task, **hooks: Any) -> Reasoning:
         """Answer one question about one image, greedily; for what can be given see Asked."""
