@@ -10,10 +10,11 @@ from functools import cached_property
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 # Of the IoU, added to what is maximised: decides between pairings of equal worth, and only those.
 TIE_BREAK = 1e-3
-# Smaller than any area in pixels; keeps 0 / 0 out.
+# Smaller than any area in pixels.
 _NO_AREA = 1e-12
 
 
@@ -52,14 +53,15 @@ class Targets:
 
     @cached_property
     def columns(self) -> tuple[np.ndarray, ...]:
-        """Boxes (4, 1, N), points (2, 1, N); area, box and point tolerance (N,), see below."""
-        boxes, points = self.boxes.T[:, None].copy(), self.points.T[:, None].copy()
-        area = (boxes[2] - boxes[0]) * (boxes[3] - boxes[1])
+        """Corners (4, 1, N); area, box and point tolerance (N,), the tolerances as used below."""
+        corners = self.boxes.T[:, None].copy()
+        # An area of 0 would divide by 0 where the predicted box has none either.
+        area = np.maximum((corners[2] - corners[0]) * (corners[3] - corners[1]), _NO_AREA)[0]
         side, t = np.sqrt(area), self.tolerances
         # The distances they are compared with are sums over four numbers, and squares.
         box_px = 4 * np.maximum(t.box * side, t.box_floor_px)
         point_px2 = np.maximum(t.point * side, t.point_floor_px) ** 2
-        return boxes, points, area, box_px, point_px2
+        return corners, area, box_px, point_px2
 
     @cached_property
     def pointless(self) -> np.ndarray | None:
@@ -117,27 +119,20 @@ def pair_terms(
     :return: (K, N) IoU 0 to 1; (K, N) bool: the box is near; (K, N) bool: the point is near and
         inside its own predicted box, edges included.
     """
-    true_boxes, true_points, true_area, box_px, point_px2 = targets.columns
-    corners, spots = boxes.T[:, :, None].copy(), points.T[:, :, None].copy()
-    low, high = corners[:2], corners[2:]
-
-    common = np.minimum(high, true_boxes[2:])
-    common -= np.maximum(low, true_boxes[:2])
+    true_corners, true_area, box_px, point_px2 = targets.columns
+    # A copy: the results would be laid out as it is, and all that follows be half as fast.
+    corners = boxes.T[:, :, None].copy()
+    common = np.minimum(corners[2:], true_corners[2:])
+    common -= np.maximum(corners[:2], true_corners[:2])
     np.maximum(common, 0, out=common)
     iou = common[0] * common[1]
-    sides = high - low
+    sides = corners[2:] - corners[:2]
     union = sides[0] * sides[1] + true_area
     union -= iou
-    np.maximum(union, _NO_AREA, out=union)
     iou /= union
 
-    apart = corners - true_boxes
-    np.abs(apart, out=apart)
-    near = np.add.reduce(apart) < box_px
-
-    apart = spots - true_points
-    apart *= apart
-    pointed = apart[0] + apart[1] < point_px2
-    inside = (spots >= low) & (spots <= high)
-    pointed &= inside[0] & inside[1]
+    near = cdist(boxes, targets.boxes, 'cityblock') < box_px
+    pointed = cdist(points, targets.points, 'sqeuclidean') < point_px2
+    inside = (points >= boxes[:, :2]) & (points <= boxes[:, 2:])
+    pointed &= (inside[:, 0] & inside[:, 1])[:, None]
     return iou, near, pointed

@@ -105,16 +105,17 @@ def objects_from_items(items: Sequence[Any]) -> WrittenObjects:
     """Turn the items of a JSON list into arrays; those without a readable box are only counted."""
     if not items:
         return _nothing(0, 2.0)
-    written = len(items)
+    written = in_order = len(items)
     boxes, points = _boxes_and_points(items)
-    in_order = (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)
-    share = float(np.count_nonzero(in_order) + written - np.isnan(points[:, 0]).sum()) / written
-    if not in_order.all():   # NaN is in no order
+    pointed = written - int(np.count_nonzero(np.isnan(points[:, 0])))
+    ordered = boxes[:, :2] <= boxes[:, 2:]   # NaN is in no order
+    if not ordered.all():
+        in_order = int(ordered.all(axis=1).sum())
         has_box = ~np.isnan(boxes[:, 0])
         boxes, points = order_corners(boxes[has_box]), points[has_box]
         items = [item for item, kept in zip(items, has_box, strict=True) if kept]
     return WrittenObjects(boxes[:MOST_COMPARED], points[:MOST_COMPARED], items[:MOST_COMPARED],
-                          written, share)
+                          written, (in_order + pointed) / written)
 
 
 def _objects_as_at_inference(response: str) -> WrittenObjects:
