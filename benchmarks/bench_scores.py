@@ -142,6 +142,9 @@ class Run:
                         gone.hallucinated, 'share', REMOVED)
             yield Claim(f'{about}: right objects lost, of {gone.true_of}', gone.true, 'share',
                         MOST_LOST, 'lower')
+            yield Claim(f'{about}: absence recognised', gone.absence, 'share')
+        plain = removal(self.judged, lists['area'], -1.0)
+        yield Claim(f'{self.title}: absence recognised without a threshold', plain.absence, 'share')
 
 
 def main() -> int:

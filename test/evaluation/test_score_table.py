@@ -121,6 +121,7 @@ def test_what_a_threshold_takes_away(threshold, hallucinated, true, wrong):
     gone = removal(ANSWERS, scores, threshold)
     assert (gone.hallucinated, gone.true, gone.wrong) == pytest.approx((hallucinated, true, wrong))
     assert (gone.hallucinated_of, gone.true_of) == (1, 4)
+    assert gone.absence == hallucinated      # one such instruction, one object
 
 
 def test_what_has_no_score_is_never_taken_away():

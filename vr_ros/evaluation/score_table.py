@@ -116,12 +116,14 @@ class Removal:
     :param hallucinated: share of the objects found on instructions whose object is not there.
     :param true: share of the objects found that are right at IoU 0.5.
     :param wrong: share of all others.
+    :param absence: share of the instructions whose object is not there that are left with nothing.
     """
 
     threshold: float
     hallucinated: float
     true: float
     wrong: float
+    absence: float
     hallucinated_of: int
     true_of: int
 
@@ -130,10 +132,14 @@ def removal(
     judged: Sequence[Judged], scores: Sequence[np.ndarray], threshold: float
 ) -> Removal:
     """Count what has a score below a threshold."""
-    gone, right, absent = _removable(judged, scores)
-    below = gone < threshold
+    values, right, absent = _removable(judged, scores)
+    below = values < threshold
+    left = np.array([
+        (~(score < threshold)).any()
+        for one, score in zip(judged, scores, strict=True) if not len(one.wanted)], bool)
     return Removal(
         threshold, _share(below[absent]), _share(below[right]), _share(below[~right]),
+        _share(~left),
         int(absent.sum()), int(right.sum()))
 
 

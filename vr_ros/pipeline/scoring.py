@@ -29,6 +29,9 @@ from vr_ros.models.card_types import ConfidenceCard, ExistenceCard
 from vr_ros.models.qwen_vl import QwenVLReasoner, Reasoning
 from vr_ros.models.second_look import SecondLook
 
+# The aim is said first; how long an expression searches is up to its author.
+_AIM_CHARS = 2000
+
 
 @dataclass(frozen=True, eq=False)
 class Answered:
@@ -183,7 +186,8 @@ def aim_of(answered: Answered, expression: str) -> tuple[str, str]:
     :param expression: see ConfidenceCard.aim.
     :return: all that it says about it, and what kind of thing it is; '' where it does not say.
     """
-    found = re.search(expression, answered.reasoning.text) if expression else None
+    beginning = answered.reasoning.text[:_AIM_CHARS]
+    found = re.search(expression, beginning) if expression else None
     if found is None:
         return '', ''
     # The model may have written what would end a prompt.
