@@ -2,7 +2,6 @@
 has is asked for."""
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from vr_ros.evaluation.datasets.sample import (
     check_boxes,
     digest,
     read_image,
+    read_json,
     require_unique,
     size_of,
 )
@@ -46,7 +46,7 @@ class Coco:
     def __init__(self, path: Path, split: str = '') -> None:
         try:
             data = path.read_bytes()
-            content = json.loads(data)
+            content = read_json(data)
         except (OSError, ValueError) as error:
             raise DataSetError(f'{path}: {error}') from error
         missing = [name for name in LISTS if not isinstance(content, dict) or name not in content]
@@ -76,7 +76,8 @@ class Coco:
         :raises SampleError: if its image or an annotation cannot be used.
         """
         image, category, _ = self._groups[place]
-        name = str(image.get('file_name') or '/'.join(str(image['coco_url']).split('/')[-2:]))
+        url = str(image.get('coco_url', '')).split('/')
+        name = str(image.get('file_name') or '/'.join(url[-2:]))
         found = (folder / name for folder in self._folders)
         pixels = read_image(next((path for path in found if os.path.exists(path)), Path(name)))
         return Sample(pixels, category, self._truth(place, size_of(pixels)), Task.DETECTION)

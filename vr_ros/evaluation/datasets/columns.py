@@ -199,6 +199,7 @@ def _answers(content: Any) -> tuple[str, ...]:
     if isinstance(content, int | float) and not isinstance(content, bool):
         content = str(int(content)) if content % 1 == 0 else str(content)
     answers = (content,) if isinstance(content, str) else tuple(content)
-    if not all(isinstance(answer, str) for answer in answers):
+    if not answers or isinstance(content, Mapping) or not all(
+            isinstance(answer, str) for answer in answers):
         raise SampleError(f'answers {content!r} are no texts')
     return answers

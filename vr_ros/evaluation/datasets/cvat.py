@@ -47,7 +47,7 @@ class Cvat:
             if b'<!DOCTYPE' in data or b'<!ENTITY' in data:
                 raise ValueError('has a document type, which CVAT does not write')
             root = ElementTree.fromstring(data)
-        except (OSError, ValueError, ElementTree.ParseError) as error:
+        except (OSError, ValueError, LookupError, ElementTree.ParseError) as error:
             raise DataSetError(f'{path}: {error}') from error
         if root.tag != 'annotations' or root.find('track') is not None:
             raise DataSetError(f'{path}: not CVAT for images 1.1: export it in that format')
@@ -102,7 +102,7 @@ class Cvat:
                 raise SampleError(f'an image of {size.width}x{size.height}, stated to be'
                                   f' {stated[0]}x{stated[1]}')
             return _truth(image.get('name', ''), size, label, shapes)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise SampleError(f'broken shape: {type(error).__name__} {error}') from error
 
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from vr_ros.evaluation.datasets.sample import (
     check_boxes,
     digest,
     read_image,
+    read_json,
     require_unique,
     size_of,
 )
@@ -91,7 +91,7 @@ class Folder:
 def _parse(number: int, line: str) -> dict[str, Any] | tuple[str, str]:
     """:return: the object; or what to call the line, and what is wrong with it."""
     try:
-        content = json.loads(line)
+        content = read_json(line)
     except ValueError as error:
         return f'line {number}', f'no JSON: {error}'
     if not isinstance(content, dict) or not isinstance(content.get('id'), str | int):

@@ -1,7 +1,6 @@
 """ReasonSeg as its authors give it away: photographs, and a JSON file of shapes beside each."""
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from vr_ros.evaluation.datasets.sample import (
     SampleError,
     digest,
     read_image,
+    read_json,
     size_of,
 )
 from vr_ros.evaluation.samples import Truth
@@ -66,7 +66,7 @@ class ReasonSeg:
         """
         path = self._files[place]
         try:
-            content = json.loads(_decode(path.read_bytes()))
+            content = read_json(_decode(path.read_bytes()))
             text, shapes = content['text'], content['shapes']
             text = text[0] if isinstance(text, list) else text
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:

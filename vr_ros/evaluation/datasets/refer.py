@@ -5,7 +5,6 @@ the first three are pickles, which are not read: reading one can run whatever is
 """
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from vr_ros.evaluation.datasets.sample import (
     SampleError,
     digest,
     read_image,
+    read_json,
     require_unique,
     size_of,
 )
@@ -54,7 +54,7 @@ class Refer:
         try:
             for file in (refs, folder / 'instances.json'):
                 parts.append(file.read_bytes())
-            self._read(json.loads(parts[0]), json.loads(parts[1]), split, refs)
+            self._read(read_json(parts[0]), read_json(parts[1]), split, refs)
         except (OSError, ValueError) as error:
             raise DataSetError(f'{refs}: {error}') from error
         except (KeyError, TypeError) as error:

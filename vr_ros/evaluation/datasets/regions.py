@@ -5,6 +5,7 @@ depend on that.
 """
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 
 from vr_ros.core.rle import mask_to_rle, rle_union, validate_rle
 from vr_ros.core.types import Mask, Size
-from vr_ros.evaluation.datasets.sample import SampleError, check_sizes
+from vr_ros.evaluation.datasets.sample import SampleError, check_sizes, read_file
 
 # Points per pixel on the way along a polygon's edges.
 _FINENESS = 5
@@ -122,7 +123,7 @@ def _read(content: Any, size: Size, folder: Path | None) -> Mask:
             counts = decode_counts(counts)
         return Mask(Size(int(width), int(height)), tuple(int(count) for count in counts))
     if isinstance(content, str) and folder is not None:
-        with Image.open(folder / content) as picture:
+        with Image.open(io.BytesIO(read_file(folder / content))) as picture:
             pixels = np.array(picture)
         return mask_to_rle(pixels.any(2) if picture.mode == 'RGB' else pixels)
     if isinstance(content, list) and content:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,22 @@ from vr_ros.evaluation.samples import Truth
 
 # What pillow raises for contents that are no image, or only the beginning of one.
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+# Of a message, in characters: all names of sets fit into it.
+_LONGEST = 1500
 
 
-class DataSetError(Exception):
+class _OneLine(Exception):
+    def __init__(self, message: str) -> None:
+        # What libraries say, and what files hold, may have several lines, or no end.
+        line = ' '.join(message.split())
+        super().__init__(line if len(line) <= _LONGEST else f'{line[:_LONGEST]}…')
+
+
+class DataSetError(_OneLine):
     """A data set that cannot be read at all, in one line that says what to do."""
 
 
-class SampleError(Exception):
+class SampleError(_OneLine):
     """A sample that cannot be used, in one line; the others can."""
 
 
@@ -83,11 +93,32 @@ def read_image(path: Path) -> np.ndarray:
     :raises SampleError: if it is not there or is no whole image.
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise SampleError(f'no image {path.name[:80]}: {reason}') from error
     return decode_image(data)
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file that a data set names: not a device, which may never end.
+
+    :raises OSError, ValueError: if it is no file, or cannot be read.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError('not a file')
+    return path.read_bytes()
+
+
+def read_json(text: str | bytes) -> Any:
+    """Read JSON that comes from anywhere.
+
+    :raises ValueError: if it is none, or is nested so deeply that it cannot be meant.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError('JSON that is nested too deeply') from error
 
 
 def size_of(image: np.ndarray) -> Size:

@@ -82,10 +82,11 @@ def _names(folder: Path) -> dict[str, str]:
     path = folder / 'data.yaml'
     try:
         names = yaml.safe_load(path.read_text())['names']
-    except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
-        raise DataSetError(f'{path}: no names of classes: {error}') from error
-    pairs = names.items() if isinstance(names, dict) else enumerate(names)
-    return {str(number): str(name) for number, name in pairs}
+        pairs = names.items() if isinstance(names, dict) else enumerate(names)
+        return {str(number): str(name) for number, name in pairs}
+    except (OSError, TypeError, KeyError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise DataSetError(
+            f'{path}: no names of classes: {type(error).__name__} {error}') from error
 
 
 def _by_class(text: str) -> dict[str, list[list[str]]]:
