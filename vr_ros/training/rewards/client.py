@@ -75,9 +75,6 @@ class ServiceScorer:
             outcomes += self._score(rollouts[at:at + MOST_ROLLOUTS])
         return outcomes
 
-    def close(self) -> None:
-        """Do nothing: for symmetry with scorers that hold processes."""
-
     def _score(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
         body = rollouts_to_json(rollouts).encode()
         said = []

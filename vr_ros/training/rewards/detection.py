@@ -1,8 +1,8 @@
 """The verifier ``detection``: labelled boxes, by IoU above a threshold that rises, or by AP.
 
-Source: V-Triune, section 3.3. Its released matching is greedy and records the last of several pairs
-with the best IoU; here pairs come from an optimal assignment, so that the order in which boxes are
-written does not matter.
+Source: V-Triune, sections 3.2 and 3.4. Its released matching is greedy and records the last of
+several pairs with the best IoU; here pairs come from an optimal assignment, so that the order in
+which boxes are written does not matter.
 """
 from __future__ import annotations
 

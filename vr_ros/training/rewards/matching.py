@@ -99,7 +99,7 @@ def match_objects(boxes: np.ndarray, points: np.ndarray, targets: Targets) -> Pa
 
     Of pairings with equal sums the one with more IoU is taken, so that the result does not hang on
     the order in which objects were written.
-    Source: VisionReasoner, section 3.3, with a graded IoU and tolerances by object size.
+    Source: VisionReasoner, section 3.5, with a graded IoU and tolerances by object size.
 
     :param boxes: (K, 4) predicted, x_min, y_min, x_max, y_max in the pixels of the targets.
     :param points: (K, 2) predicted x, y; NaN where there is none.

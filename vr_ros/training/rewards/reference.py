@@ -1,7 +1,7 @@
 """VisionReasoner's reward as it is published, quirks included: for comparisons and nothing else.
 
-Source: VisionReasoner (ICLR 2026), section 3.3, and the published code of its training. What the
-two say differently is as in the code; every quirk stands at its function.
+Source: VisionReasoner (ICLR 2026), sections 3.4 and 3.5, and the published code of its training.
+What the two say differently is as in the code; every quirk stands at its function.
 """
 from __future__ import annotations
 

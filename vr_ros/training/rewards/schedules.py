@@ -43,7 +43,7 @@ class Steps:
         return self.values[-1]
 
 
-# V-Triune, section 3.3: loose at the start, so that there is something to learn from; strict then.
+# V-Triune, section 3.4 (Dynamic IoU): loose at the start, so that there is something to learn from.
 DYNAMIC_IOU = Steps((0.10, 0.25, 1.0), (0.85, 0.95, 0.99))
 
 

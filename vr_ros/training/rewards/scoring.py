@@ -113,9 +113,6 @@ class Scorer:
                 outcomes.append(failure_of(rollout.sample, f'{rollout.sample.title}: {error!r}'))
         return outcomes
 
-    def close(self) -> None:
-        """Do nothing: for symmetry with scorers that hold processes."""
-
     def _prepare(self, sample: Sample) -> tuple[Verifier, Judge, float, float]:
         prepared = self._prepared.get(sample.key)
         if prepared is not None:

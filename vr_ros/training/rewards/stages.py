@@ -103,7 +103,7 @@ def difficulties(correct: np.ndarray) -> list[Difficulty]:
 def teachable(rewards: np.ndarray, least: float, most: float) -> np.ndarray:
     """Tell which rows have a graded reward that is neither lost nor won already.
 
-    Source: V-Triune, section 4.1: of 16 responses at IoU 0.5, a sum from 2 to 10.
+    Source: V-Triune, its filter of perception rows: of 16 responses at IoU 0.5, a sum from 2 to 10.
 
     :param rewards: (N, k).
     :param least: of the sum over a row's responses; :param most: likewise; both ends included.

@@ -33,7 +33,7 @@ def reasoning_text(response: str) -> str:
 def reference_think_format(response: str) -> float:
     """Give 1 if thinking in tags, blanks and an answer in tags are the whole response.
 
-    Source: VisionReasoner, section 3.3. Quirk: further tags inside the two parts do not matter.
+    Source: VisionReasoner, section 3.4. Quirk: further tags inside the two parts do not matter.
     """
     if not (response.startswith(TAGS[0]) and response.endswith(_CLOSE)):
         return 0.0
@@ -64,7 +64,7 @@ def tag_share(response: str) -> float:
 def reference_non_repetition(response: str) -> float:
     """Give 0 if at least two sentences repeat earlier ones, else 1.
 
-    Source: VisionReasoner, section 3.3. Quirks: the whole response counts, answer and tags
+    Source: VisionReasoner, section 3.4. Quirks: the whole response counts, answer and tags
     included, and every full stop ends a sentence, also that of 0.5.
     """
     return float(_repeats([part.strip() for part in response.split('.')]) <= REPEATS_ALLOWED)

@@ -1,7 +1,7 @@
 """VisionReasoner's reward without the faults of the published one; the same four parts and ranges.
 
-Source of the parts: VisionReasoner (ICLR 2026), section 3.3. What is different stands at each
-function, and in the table of docs/training.md.
+Source of the parts: VisionReasoner (ICLR 2026), sections 3.4 and 3.5. What is different stands at
+each function, and in the table of docs/training.md.
 """
 from __future__ import annotations
 
