@@ -34,7 +34,7 @@ setup(
     extras_require={
         'sim': SIMULATOR,
         'eval': [*SIMULATOR, 'rosbags>=0.10', 'mcap>=1.2', 'rich>=13', 'Jinja2>=3.1',
-                 'motmetrics>=1.4', 'pyarrow>=15'],
+                 'motmetrics>=1.4', 'pyarrow>=15', 'imgviz>=1.7'],
         'ray': ['ray[data]>=2.40'],
         'math': ['math-verify[antlr4_13_2]>=0.7'],
         'train': [*SIMULATOR, 'rich>=13'],
