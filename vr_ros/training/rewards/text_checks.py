@@ -35,9 +35,7 @@ def reference_think_format(response: str) -> float:
 
     Source: VisionReasoner, section 3.4. Quirk: further tags inside the two parts do not matter.
     """
-    if not (response.startswith(TAGS[0]) and response.endswith(_CLOSE)):
-        return 0.0
-    return float(_TURN.search(response, len(TAGS[0])) is not None)
+    return float(_thought(response) is not None)
 
 
 def think_format(response: str) -> float:
@@ -46,7 +44,8 @@ def think_format(response: str) -> float:
     Each of the four tags stands there once, and the thinking says something.
     """
     text = response.strip()
-    if not reference_think_format(text) or not reasoning_text(text):
+    thought = _thought(text)
+    if not thought or thought.isspace():
         return 0.0
     # All four tags are there: where no other mark begins a tag, each is there once.
     return float(text.count('<') == len(TAGS) or all(text.count(tag) == 1 for tag in TAGS))
@@ -77,7 +76,9 @@ def non_repetition(response: str) -> float:
     line; case and surplus blanks do not matter.
     """
     # A regular expression would take ten times as long.
-    text = ' '.join(reasoning_text(response).lower().replace('\n', '. ').split())
+    text = reasoning_text(response).lower().replace('\n', '. ')
+    if '  ' in text or '\t' in text:
+        text = ' '.join(text.split())
     sentences = text.replace('! ', '. ').replace('? ', '. ').split('. ')
     return float(_repeats([part.strip('.!? ') for part in sentences]) <= REPEATS_ALLOWED)
 
@@ -107,6 +108,17 @@ def section_text(response: str, title: str) -> str:
     """Give the text from ``### title:`` to the next ``###``; empty without that section."""
     found = _section(title).search(response)
     return response[found.end():].partition('###')[0].strip() if found else ''
+
+
+def _thought(response: str) -> str | None:
+    """Give the text of the thinking; None unless the response is as it should be, from end to end.
+
+    The thinking ends at the first closing tag that an answer follows.
+    """
+    if not (response.startswith(TAGS[0]) and response.endswith(_CLOSE)):
+        return None
+    turn = _TURN.search(response, len(TAGS[0]))
+    return None if turn is None else response[len(TAGS[0]):turn.start()]
 
 
 def _section(title: str) -> re.Pattern[str]:
