@@ -164,6 +164,17 @@ def test_what_is_missing_is_said(written):
     assert '30 skipped, 4 missing' in text
 
 
+@pytest.mark.parametrize(('run', 'incomplete'), [
+    (run_of(ANSWERED[0], ANSWERED[2]), False),                          # wrong, but an answer
+    (run_of(ANSWERED[0], missing=1), True),
+    (run_of(ANSWERED[0], *skipped(1)), True),
+    (run_of(ANSWERED[3]), True),                                        # late
+    (run_of(Record('a', true(A), Found(Status.PARSE_ERROR))), False),   # its own wording
+])
+def test_what_is_not_complete(run, incomplete):
+    assert Summary(run, [], None, 1.0).is_incomplete is incomplete
+
+
 def test_nothing_is_loaded_from_elsewhere(written):
     page, _, _ = written
     pictures = [link for link in page.links if not link.startswith('#')]
@@ -291,6 +302,8 @@ def test_a_large_run_makes_a_page_that_can_be_sent(tmp_path):
     page, content, _ = write(tmp_path, run_of(*records), lambda sample_id: noise, limit=3)
     assert page.tags.count('article') == 3
     assert len(page.source) < 2_500_000
+    cell = page.source.split('id="extra-many"')[1].split('</table>')[0]
+    assert cell.count('<tr>') == 1 + 100
     assert 'and 50 more' in page.text and 'and 11 more objects' in page.text
     assert '46,000 more characters' in page.text and '96,000 more characters' in page.text
     for link in page.links:

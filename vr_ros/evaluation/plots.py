@@ -118,7 +118,8 @@ def counts(pairs: Pairs) -> CountTable | None:
     most = min(max(max(pair) for pair in known), MOST_COUNTED)
     rows = np.zeros((most + 2, most + 1), int)
     for true, said in known:
-        rows[-1 if said < 0 else min(said, most), min(true, most)] += 1
+        # An error says -1, which is the last row.
+        rows[min(said, most), min(true, most)] += 1
     is_open = max(max(pair) for pair in known) > most
     names = [*map(str, range(most)), f'{most}+' if is_open else str(most)]
     return CountTable(tuple(names), tuple(map(tuple, rows.tolist())))
