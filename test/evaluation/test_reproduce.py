@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+import mini_sets
 import numpy as np
 import pytest
 
@@ -12,13 +13,14 @@ from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Size
 from vr_ros.evaluation import cli
 from vr_ros.evaluation.datasets.known import KNOWN, find_known
+from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.metrics.panel import published_panel, strict_measures
 from vr_ros.evaluation.samples import Found, Truth
 from vr_ros.models.card import load_card
 
 PAGE = (Path(__file__).parents[2] / 'docs/reproduce.md').read_text(encoding='utf-8')
 # Formats that a file has by its name; its contents are not at hand.
-FILES = ('instances_val2017.json',)
+FILES = ('annotations/instances_val2017.json',)
 
 
 def rows() -> list[list[str]]:
@@ -89,6 +91,17 @@ def test_the_tolerance_is_that_of_its_rule(row):
     number = int(row[4].replace(',', ''))
     if 'COCO val, AP' not in row[0]:
         assert float(row[5]) == pytest.approx(2 * (0.05 / number) ** 0.5, abs=0.0005)
+
+
+def test_coco_is_found_as_it_comes_out_of_its_archives(tmp_path, monkeypatch):
+    mini_sets.write_coco(tmp_path)
+    (tmp_path / 'images').rename(tmp_path / 'val2017')
+    (tmp_path / 'annotations/instances_val.json').rename(tmp_path / FILES[0])
+    monkeypatch.chdir(tmp_path)
+    command = next(text for text in commands() if FILES[0] in text)
+    options = cli.parser().parse_args(shlex.split(command)[1:])
+    data_set = open_data_set(options.dataset, options.split)
+    assert all(data_set.load(place).truth.boxes.any() for place in range(len(data_set.ids)))
 
 
 def test_both_halves_of_the_page_agree_with_the_documentation_of_figures():
