@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_spread_is_a_share_of_the_edges():
 @given(st.lists(st.sampled_from([
     '<think>', '</think>', '<answer>', '</answer>', '[', ']', '{', '}', '"bbox_2d": ', '[1,2,3,4]',
     '{"bbox_2d": [5,6,7,8], "label": "a"}', ',', ' 12', '9', '.', 'a1 ', 'é', '"',
-    "'box': (1 2 3 4)",
+    "'box': (1 2 3 4)", '9' * 500, '[' + '7' * 400 + ',2,3,4]', '-', '1e999',
 ]), max_size=30))
 def test_whatever_was_written_gets_a_number_or_nan_for_each_object(steps):
     one = written(steps)
@@ -124,6 +125,20 @@ def test_whatever_was_written_gets_a_number_or_nan_for_each_object(steps):
     assert set(found) < set(FEATURES)
     for values in found.values():
         assert values.shape == (len(objects),) and not np.isinf(values).any()
+
+
+def test_an_answer_of_many_objects_takes_little_work():
+    """Each object looks at its own tokens: twice the objects ask for twice the rivals."""
+    def asked(number: int) -> int:
+        steps = ['['] + [part for i in range(number) for part in (
+            '{"bbox_2d": [', f'{i}', ',', '2', ',', f'{i + 5}', ',', '9', ']}', ',')] + [']']
+        one = written(steps)
+        calls = []
+        counted = replace(one, rivals=lambda token: calls.append(token) or one.rivals(token))
+        text_features(counted, parse_answer(one.text).objects)
+        return len(calls)
+
+    assert asked(200) < 2.2 * asked(100) < 2.2 * 100 * 15
 
 
 def test_features_of_masks():

@@ -23,6 +23,7 @@ _NAME = re.compile(r'\b([A-Za-z]\w*\d\w*)\W+[A-Za-z]?$')
 ENDS = ('</', '<|im_end|>', '<|endoftext|>')
 # A probability that is not among the best few is at most this much and no less than nothing.
 LEAST = 1e-6
+_MOST, _MOST_DIGITS = 1e9, 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +46,15 @@ class Written:
     def _numbers(self) -> tuple[np.ndarray, np.ndarray]:
         """:return: (N,) values and (N, 2) characters of all numbers in the text."""
         found = list(_NUMBER.finditer(self.text))
-        values = np.array([float(match.group()) for match in found])
+        # A number may be of any length; no box has one beyond these.
+        values = np.clip([float(match.group()) for match in found], -_MOST, _MOST)
         return values, np.array([match.span() for match in found], int).reshape(-1, 2)
+
+    @cached_property
+    def _depths(self) -> np.ndarray:
+        """:return: (characters + 1,) how many brackets are open before each."""
+        steps = [(char in '[{') - (char in ']}') for char in self.text]
+        return np.concatenate(([0], np.cumsum(steps, dtype=int)))
 
     def tokens_of(self, start: int, end: int) -> range:
         """Give the tokens that wrote any of the characters from start to end."""
@@ -111,7 +119,7 @@ class Written:
             own = _digits(self.text[first:last])
             if own is None:
                 continue
-            place = 10.0 ** sum(map(str.isdigit, self.text[last:end]))
+            place = 10.0 ** min(sum(map(str.isdigit, self.text[last:end])), _MOST_DIGITS)
             pairs = [
                 ((other - own) * place, math.exp(chance))
                 for other, chance in zip(
@@ -137,7 +145,8 @@ class Written:
             chances = np.exp(self.log_probs[token])
             depth = 0
             if list_start is not None:
-                depth = _depth(self.text[list_start:max(list_start, self.spans[token, 0])])
+                place = max(list_start, int(self.spans[token, 0]))
+                depth = int(self._depths[place] - self._depths[list_start])
             rivals = self.rivals(token)
             ending = [
                 chance for text, chance in zip(rivals[1:], chances[1:], strict=True)
@@ -189,8 +198,4 @@ def list_start(text: str, objects: Sequence[ParsedObject]) -> int | None:
 
 def _digits(text: str) -> int | None:
     match = _DIGITS.search(text)
-    return int(match.group()) if match else None
-
-
-def _depth(text: str) -> int:
-    return sum((char in '[{') - (char in ']}') for char in text)
+    return int(match.group()[-_MOST_DIGITS:]) if match else None
