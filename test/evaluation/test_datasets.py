@@ -242,6 +242,24 @@ def test_a_bad_row_is_named_and_the_others_load(change, words):
     assert data_set.load(2).instruction == good['text']
 
 
+def test_lines_with_choices_and_rules(root):
+    path, good = root / 'folder' / 'words.jsonl', good_line(root)
+    base = {name: good[name] for name in ('image',)} | {'task': 'vqa'}
+    lines = [
+        base | {'id': 1, 'instruction': 'Which?', 'choices': ['red', 'blue'], 'answers': ['blue']},
+        base | {'id': 2, 'instruction': 'Which?', 'choices': ['red', 'blue'], 'answers': ['A']},
+        base | {'id': 3, 'instruction': 'What is it?', 'answers': ['12'], 'rule': 'ANLS'},
+    ]
+    path.write_text('\n'.join(map(json.dumps, lines)))
+    samples = load_all(open_data_set(str(path)))
+    path.unlink()
+    assert samples[0].instruction == (
+        'Which?\nA. red\nB. blue\nAnswer with the letter of the right choice.')
+    assert [(s.truth.answers, s.truth.choices, s.truth.rule) for s in samples] == [
+        (('B', 'blue'), ('red', 'blue'), 'choice accuracy'),
+        (('A', 'red'), ('red', 'blue'), 'choice accuracy'), (('12',), (), 'ANLS')]
+
+
 def good_line(root):
     return json.loads((root / 'folder' / 'val.jsonl').read_text().splitlines()[0])
 
@@ -264,6 +282,10 @@ def good_line(root):
     ({'count': True}, 'count is a int'),
     ({'answers': 'red'}, 'answers is a list'),
     ({'answers': [3]}, 'answers are texts'),
+    ({'choices': ['a', 'b']}, 'of choices one is right'),
+    ({'choices': ['a', 'b'], 'answers': ['c']}, "answer 'c' is none of the choices a, b"),
+    ({'choices': 'ab', 'answers': ['a']}, 'choices is a list'),
+    ({'answers': ['a'], 'rule': 'guess'}, "rule 'guess' is none of VQA exact, ANLS"),
 ])
 def test_a_bad_line_is_named_and_the_others_load(root, change, words):
     path, good = root / 'folder' / 'bad.jsonl', good_line(root)

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from pathlib import Path
 
 import mini_sets
@@ -140,8 +139,7 @@ def test_names(name, hub_id):
 
 
 def test_mathematics_without_math_verify_is_told_before_anything_is_asked(monkeypatch):
-    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
-    monkeypatch.setattr('vr_ros.evaluation.datasets.columns.find_spec', lambda name: None)
+    monkeypatch.setattr('vr_ros.evaluation.datasets.known.find_spec', lambda name: None)
     with pytest.raises(DataSetError, match=r'pip install "vr_ros\[math\]"'):
         Columns(Rows([ROWS['MathVerse'][0]]), find_known('MathVerse'))
 

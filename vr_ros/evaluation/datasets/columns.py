@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any, Protocol
 
 from vr_ros.core.types import Size, Task
@@ -19,7 +18,7 @@ from vr_ros.evaluation.datasets.choices import (
     read_choices,
     right_choice,
 )
-from vr_ros.evaluation.datasets.known import ALIASES, Known
+from vr_ros.evaluation.datasets.known import ALIASES, Known, require_rules
 from vr_ros.evaluation.datasets.pictures import Pictures
 from vr_ros.evaluation.datasets.regions import mask_from_pixels
 from vr_ros.evaluation.datasets.sample import (
@@ -29,7 +28,7 @@ from vr_ros.evaluation.datasets.sample import (
     check_boxes,
     size_of,
 )
-from vr_ros.evaluation.metrics.rules import CHOICE, MATHEMATICS
+from vr_ros.evaluation.metrics.rules import CHOICE
 from vr_ros.evaluation.samples import Truth
 
 TRUE = ('mask', 'bbox', 'count', 'answers')
@@ -79,9 +78,7 @@ class Columns:
                                f' it has {", ".join(rows.columns)}')
         if not len(rows):
             raise DataSetError(f'{rows.name}: no rows')
-        if known.rule == MATHEMATICS and not find_spec('math_verify'):
-            raise DataSetError(f'{rows.name}: its answers are compared by math-verify:'
-                               ' pip install "vr_ros[math]"')
+        require_rules([known.rule], rows.name)
         if str(self._names['image']).endswith('url'):
             self._pictures.require(rows.name)
         self._rows = rows

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from vr_ros.core.types import Size, Task
+from vr_ros.evaluation.datasets.choices import ASK, ask_choice, read_choices, right_choice
+from vr_ros.evaluation.datasets.known import require_rules
 from vr_ros.evaluation.datasets.regions import read_region
 from vr_ros.evaluation.datasets.sample import (
     DataSetError,
@@ -18,11 +20,12 @@ from vr_ros.evaluation.datasets.sample import (
     require_unique,
     size_of,
 )
+from vr_ros.evaluation.metrics.rules import CHOICE, RULES
 from vr_ros.evaluation.samples import Truth
 
 REQUIRED = ('id', 'image', 'instruction')
 TRUE = ('boxes', 'masks', 'region', 'count', 'answers', 'absent')
-FIELDS = (*REQUIRED, *TRUE, 'task', 'category', 'ignore', 'crowd')
+FIELDS = (*REQUIRED, *TRUE, 'task', 'category', 'ignore', 'crowd', 'choices', 'rule')
 TASKS = {task.name.lower(): task for task in Task}
 
 
@@ -32,7 +35,9 @@ class Folder:
     A line is an object: ``id``, ``image`` and ``instruction``, then at least one of ``boxes``
     (x_min, y_min, x_max, y_max each), ``masks`` (of the same objects), ``region`` (all pixels asked
     for), ``count``, ``answers`` (texts) and ``absent`` (true: nothing there is what is asked for);
-    besides these ``task``, ``category``, ``ignore`` (pixels that count neither way) and ``crowd``.
+    besides these ``task``, ``category``, ``ignore`` (pixels that count neither way), ``crowd``,
+    ``choices`` (texts; the answer is one of them, or its letter) and ``rule`` (by which an answer
+    is scored, see metrics/rules.py).
 
     :param path: of the file.
     :raises DataSetError: if it cannot be read, is empty, or has an id twice.
@@ -53,6 +58,8 @@ class Folder:
         self.ids = tuple(
             str(line['id']) if isinstance(line, dict) else line[0] for line in self._lines)
         require_unique(self.ids, path)
+        require_rules([str(line.get('rule')) for line in self._lines if isinstance(line, dict)],
+                      path)
 
     def load(self, place: int) -> Sample:
         """Read one sample.
@@ -64,13 +71,16 @@ class Folder:
             raise SampleError(line[1])
         _check_fields(line)
         image = read_image(self._folder / str(line['image']))
+        instruction, choices = line['instruction'], read_choices(line.get('choices'))
+        if choices:
+            instruction = f'{ask_choice(instruction, choices)}\n{ASK}'
         try:
-            truth = self._truth(line, size_of(image))
+            truth = self._truth(line, choices, size_of(image))
         except (TypeError, ValueError) as error:
             raise SampleError(str(error)) from error
-        return Sample(image, line['instruction'], truth, TASKS[line.get('task', 'auto')])
+        return Sample(image, instruction, truth, TASKS[line.get('task', 'auto')])
 
-    def _truth(self, line: dict[str, Any], size: Size) -> Truth:
+    def _truth(self, line: dict[str, Any], choices: tuple[str, ...], size: Size) -> Truth:
         def region(content: Any) -> Any:
             return None if content is None else read_region(content, size, self._folder)
 
@@ -79,12 +89,16 @@ class Folder:
             boxes, masks = boxes or [], masks or []
             if boxes or masks or line.get('region') or line.get('count'):
                 raise SampleError('absent, and yet there is something')
+        answers = tuple(line.get('answers', ()))
+        if choices:
+            answers = right_choice(answers[0], choices)
         return Truth(
             str(line['image']), size, line.get('category', ''),
             None if boxes is None else check_boxes(boxes, size),
             None if masks is None else tuple(region(mask) for mask in masks),
             region(line.get('region')), region(line.get('ignore')), line.get('crowd'),
-            count=line.get('count'), answers=tuple(line.get('answers', ())),
+            count=line.get('count'), answers=answers, choices=choices,
+            rule=CHOICE if choices else line.get('rule', ''),
         )
 
 
@@ -112,11 +126,16 @@ def _check_fields(line: dict[str, Any]) -> None:
         raise SampleError(f'says nothing true: one of {", ".join(TRUE)}')
     if line.get('task', 'auto') not in list(TASKS):
         raise SampleError(f'task {line["task"]!r} is none of {", ".join(TASKS)}')
-    types = {'instruction': str, 'category': str, 'absent': bool, 'count': int, 'answers': list}
+    types = {'instruction': str, 'category': str, 'absent': bool, 'count': int, 'answers': list,
+             'choices': list, 'rule': str}
     for name, type_ in types.items():
         if name in line and type(line[name]) is not type_:
             raise SampleError(f'{name} is a {type_.__name__}, not {line[name]!r}')
     if not all(isinstance(answer, str) for answer in line.get('answers', ())):
         raise SampleError('answers are texts')
+    if line.get('choices') and len(line.get('answers', ())) != 1:
+        raise SampleError('of choices one is right: answers has to hold it, or its letter')
+    if line.get('rule', '') not in ('', *RULES):
+        raise SampleError(f'rule {line["rule"]!r} is none of {", ".join(RULES)}')
     if line.get('count', 0) < 0:
         raise SampleError(f'count {line["count"]} is below 0')

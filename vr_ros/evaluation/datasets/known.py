@@ -3,7 +3,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 
+from vr_ros.evaluation.datasets.sample import DataSetError
 from vr_ros.evaluation.metrics.rules import CHOICE, CONTAINED, MATHEMATICS, VOTES
 
 # Ours: how it is called elsewhere, the first one that there is.
@@ -122,6 +124,16 @@ def find_known(name: str, columns: Collection[str] = ()) -> Known:
             return known
     fit = (known for known in KNOWN.values() if known.telling and set(known.telling) <= {*columns})
     return next(fit, _ANYTHING)
+
+
+def require_rules(rules: Collection[str], where: object) -> None:
+    """Make sure that answers can be scored by these rules, before anything is asked.
+
+    :raises DataSetError: if what compares mathematics is not installed.
+    """
+    if MATHEMATICS in rules and not find_spec('math_verify'):
+        raise DataSetError(
+            f'{where}: its answers are compared by math-verify: pip install "vr_ros[math]"')
 
 
 def _plain(name: str) -> str:
