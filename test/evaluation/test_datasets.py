@@ -189,6 +189,33 @@ class TestTables:
         samples = load_all(open_data_set(str(tmp_path), 'test'))
         assert [s.truth.count for s in samples] == [r['count'] for r in mini_sets.count_rows()]
 
+    @pytest.mark.parametrize(('feature', 'content', 'answers'), [
+        ({'names': ['no', 'yes'], '_type': 'ClassLabel'}, 1, ('yes',)),
+        ({'feature': {'names': ['no', 'yes'], '_type': 'ClassLabel'}, '_type': 'List'}, [1, 0],
+         ('yes', 'no')),
+        ({'dtype': 'int64', '_type': 'Value'}, 1, ('1',)),
+    ])
+    def test_numbers_stand_for_words_where_the_table_says_so(
+        self, tmp_path, pyarrow, feature, content, answers,
+    ):
+        from pyarrow import parquet
+
+        row = {'image': mini_sets.count_rows()[0]['image'], 'question': 'Is it?', 'answer': content}
+        table = pyarrow.Table.from_pylist([row])
+        told = json.dumps({'info': {'features': {'answer': feature, 'image': {'_type': 'Image'}}}})
+        parquet.write_table(table.replace_schema_metadata({'huggingface': told}),
+                            tmp_path / 'test.parquet')
+        assert open_data_set(str(tmp_path)).load(0).truth.answers == answers
+
+    @pytest.mark.parametrize('told', ['', '[]', '{"info": 3}', '{"info": {"features": [1]}}'])
+    def test_what_a_table_tells_of_itself_may_be_anything(self, tmp_path, pyarrow, told):
+        from pyarrow import parquet
+
+        table = pyarrow.Table.from_pylist(mini_sets.count_rows()[:1])
+        parquet.write_table(table.replace_schema_metadata({'huggingface': told}),
+                            tmp_path / 'test.parquet')
+        assert open_data_set(str(tmp_path)).load(0).truth.count is not None
+
     def test_a_missing_shard_is_an_error(self, tmp_path):
         mini_sets.write_parquet(tmp_path, mini_sets.count_rows())
         (tmp_path / 'data' / 'test-00000-of-00002.parquet').unlink()

@@ -58,3 +58,17 @@ def test_a_part_of_rows_that_were_picked(tmp_path):
     picked = datasets.load_from_disk(tmp_path)
     assert_same(tmp_path, '', [rows[3], rows[1]], picked)
     assert Image.open(io.BytesIO(rows[3]['image']['bytes'])).size == picked[0]['image'].size
+
+
+def test_numbers_that_stand_for_words(tmp_path):
+    row = mini_sets.count_rows()[0]
+    words = datasets.ClassLabel(names=['no', 'yes'])
+    features = datasets.Features({
+        'image': datasets.Image(), 'question': datasets.Value('string'), 'answer': words,
+        'answers': datasets.Sequence(words)})
+    rows = [{'image': row['image']['bytes'], 'question': 'Is it?', 'answer': 1, 'answers': [1, 0]}]
+    made = datasets.Dataset.from_list(rows, features=features)
+    made.to_parquet(tmp_path / 'test.parquet')
+    assert open_data_set(str(tmp_path)).load(0).truth.answers == ('yes', 'no')
+    made.remove_columns('answers').save_to_disk(tmp_path / 'disk')
+    assert open_data_set(str(tmp_path / 'disk')).load(0).truth.answers == ('yes',)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from vr_ros.evaluation.datasets.sample import DataSetError, SampleError, digest
+from vr_ros.evaluation.datasets.sample import DataSetError, SampleError, digest, read_json
 
 if TYPE_CHECKING:
     import pyarrow
@@ -15,11 +15,15 @@ _LAST_BYTES = 1 << 16
 
 
 class File(Protocol):
-    """A file of rows in groups: ``rows`` is how many each group has."""
+    """A file of rows in groups: ``rows`` is how many each group has.
+
+    ``schema`` is pyarrow's; `datasets` tells in it what numbers stand for.
+    """
 
     name: str
     columns: Sequence[str]
     rows: Sequence[int]
+    schema: pyarrow.Schema
 
     def read(self, group: int) -> pyarrow.Table | pyarrow.RecordBatch:
         """Read one group.
@@ -43,6 +47,7 @@ class Table:
             if set(file.columns) != set(self.columns):
                 raise DataSetError(f'{file.name}: columns {", ".join(file.columns)}, not'
                                    f' {", ".join(self.columns)} as in {files[0].name}')
+        self._classes = class_names(files[0].schema.metadata or {})
         # A group is a file and the number of a row group in it; first row of each.
         self._groups = [(file, group) for file in files for group in range(len(file.rows))]
         self._starts = [0]
@@ -65,7 +70,9 @@ class Table:
                 self._held = index, file.read(group)
             except (OSError, ValueError) as error:
                 raise SampleError(f'{file.name}: damaged: {error}') from error
-        return self._held[1].slice(place - self._starts[index], 1).to_pylist()[0]
+        row = self._held[1].slice(place - self._starts[index], 1).to_pylist()[0]
+        return row | {column: _named(row[column], names)
+                      for column, names in self._classes.items() if column in row}
 
 
 class ParquetFile:
@@ -80,7 +87,8 @@ class ParquetFile:
 
         self.name = name
         self._file = parquet.ParquetFile(source, pre_buffer=True)
-        self.columns = self._file.schema_arrow.names
+        self.schema = self._file.schema_arrow
+        self.columns = self.schema.names
         metadata = self._file.metadata
         self.rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
 
@@ -97,11 +105,36 @@ class ArrowFile:
         self.name = path.name
         with pyarrow.memory_map(str(path)) as mapped:
             self._batches = list(pyarrow.ipc.open_stream(mapped))
-        self.columns = self._batches[0].schema.names if self._batches else []
+        self.schema = self._batches[0].schema if self._batches else pyarrow.schema([])
+        self.columns = self.schema.names
         self.rows = [batch.num_rows for batch in self._batches]
 
     def read(self, group: int) -> pyarrow.RecordBatch:
         return self._batches[group]
+
+
+def class_names(metadata: Mapping[bytes, bytes]) -> Mapping[str, Sequence[str]]:
+    """Find the columns whose numbers stand for words, as `datasets` writes it beside a table.
+
+    :return: the words by column, in the order of the numbers.
+    """
+    try:
+        features = read_json(metadata[b'huggingface'])['info']['features']
+        # A list of them, by its older and its newer name, is a feature in a feature.
+        inner = {name: feature.get('feature', feature) for name, feature in features.items()}
+        return {name: tuple(map(str, feature['names'])) for name, feature in inner.items()
+                if feature.get('_type') == 'ClassLabel'}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}                       # not written by `datasets`
+
+
+def _named(content: Any, names: Sequence[str]) -> Any:
+    """Put words in the place of numbers; -1 stands for none."""
+    if isinstance(content, list):
+        return [_named(one, names) for one in content]
+    if not isinstance(content, int):
+        return content
+    return names[content] if 0 <= content < len(names) else None
 
 
 def open_table(paths: Sequence[Path], name: str) -> Table:
