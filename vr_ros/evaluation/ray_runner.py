@@ -43,7 +43,8 @@ def ask_with_ray(
     :param address: 'local' begins a Ray of its own that other machines cannot reach; else that of
         a cluster, as ray.init() takes it.
     :return: records in the order in which they are done.
-    :raises RunError: if the model or the data set cannot be loaded, or workers keep dying.
+    :raises RunError: if there is no Ray, what a worker needs cannot be loaded, or workers keep
+        dying.
     """
     if not places:
         return
@@ -77,7 +78,10 @@ def gpus_each(processes: int, gpus: float) -> float:
 
 
 def _begin(stack: ExitStack, address: str, processes: int) -> None:
-    """Begin a Ray, or join one; it ends with the stack."""
+    """Begin a Ray, or join one; it ends with the stack.
+
+    :raises RunError: there is none, or it does not begin.
+    """
     # Nothing is told to Ray's makers.
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
     options: dict[str, Any] = {}
@@ -86,13 +90,18 @@ def _begin(stack: ExitStack, address: str, processes: int) -> None:
         os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'
         folder = stack.enter_context(TemporaryDirectory(prefix='ray', ignore_cleanup_errors=True))
         options = {
-            'include_dashboard': False, '_node_ip_address': '127.0.0.1', '_temp_dir': folder,
+            'include_dashboard': False, '_node_ip_address': '127.0.0.1',
+            # Ray opens its folder to everyone: one in a folder that stays closed.
+            '_temp_dir': f'{folder}/r',
             'num_cpus': processes + 1, 'object_store_memory': _STORE_BYTES}
     import ray
     import ray.data
 
     stack.callback(ray.shutdown)
-    ray.init(address, log_to_driver=False, logging_level='error', **options)
+    try:
+        ray.init(address, log_to_driver=False, logging_level='error', **options)
+    except Exception as error:  # of many kinds, none of them its own
+        raise RunError(f'no Ray at {address}: {_reason(error)}') from error
     ray.data.DataContext.get_current().enable_progress_bars = False
     # What goes wrong is said in one line by whoever called.
     logging.getLogger('ray.data').setLevel(logging.CRITICAL)
