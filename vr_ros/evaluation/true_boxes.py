@@ -142,9 +142,8 @@ def without_masks(truth: Truth) -> Truth:
         boxes = prompts(truth)[0]
     except PerceptionError:
         return truth
-    areas = truth.areas_px if truth.areas_px is not None and len(truth.areas_px) == len(
-        boxes) else None
-    crowd = truth.crowd if truth.crowd is not None and len(truth.crowd) == len(boxes) else None
-    return replace(truth, boxes=boxes, masks=None, region=None, ignore=None, areas_px=areas,
-                   crowd=crowd)
-
+    # What is known object by object stays where the objects do.
+    is_same = truth.boxes is not None
+    return replace(
+        truth, boxes=boxes, masks=None, region=None, ignore=None,
+        areas_px=truth.areas_px if is_same else None, crowd=truth.crowd if is_same else None)
