@@ -3,8 +3,8 @@
 The boxes of the same answers are ranked by their area, as VisionReasoner's evaluation has it, by a
 constant, by each source, and by the fusion of the model card: AP, AUROC (right at IoU 0.5), ECE.
 Then the same with the objects that only answers drawn by chance name, by a second card. Then what
-thresholds take away that lose 2 % of the right objects, chosen on scenes apart; then the time that
-an answer takes with each source, in turns.
+thresholds take away that lose 2 % of the right objects, chosen on scenes apart, also from answers
+to questions about what is not there; then the time that an answer takes with each source, in turns.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vr_ros.core.types import PerceptionError, ScoreSource
 from vr_ros.evaluation.claims import Claim, print_claims, write_claims
 from vr_ros.evaluation.datasets.sample import DataSetError
 from vr_ros.evaluation.score_fit import add_scene_options, collect
-from vr_ros.evaluation.score_records import CALIBRATION_SEED, SAMPLES, Judged
+from vr_ros.evaluation.score_records import CALIBRATION_SEED, SAMPLES, Judged, absent_scenes
 from vr_ros.evaluation.score_table import (
     Row,
     gain,
@@ -119,31 +119,34 @@ class Run:
     """Some of the boxes of all answers, and their scores by each source.
 
     :param apart: the same on the scenes that thresholds are chosen on.
+    :param absent: answers about what is not there, besides those among judged.
     """
 
     title: str
     judged: list[Judged]
     apart: list[Judged]
     fusion: Fusion | None
+    absent: list[Judged] = dataclasses.field(default_factory=list)
 
     def lists(self, judged: list[Judged]) -> dict[str, list[np.ndarray]]:
         return score_lists(judged, {} if self.fusion is None else {'fused': self.fusion})
 
     def removal_claims(self) -> Iterator[Claim]:
         """Say what thresholds remove that were chosen on scenes apart."""
-        lists, apart = self.lists(self.judged), self.lists(self.apart)
+        every = self.judged + self.absent
+        lists, apart = self.lists(every), self.lists(self.apart)
         for name in ('existence', 'fused'):
             if name not in lists or not self.apart:
                 continue
             threshold = threshold_for(self.apart, apart[name], MOST_LOST)
-            gone = removal(self.judged, lists[name], threshold)
+            gone = removal(every, lists[name], threshold)
             about = f'{self.title}, {name} below {threshold:.3f}'
             yield Claim(f'{about}: hallucinated objects removed, of {gone.hallucinated_of}',
                         gone.hallucinated, 'share', REMOVED)
             yield Claim(f'{about}: right objects lost, of {gone.true_of}', gone.true, 'share',
                         MOST_LOST, 'lower')
             yield Claim(f'{about}: absence recognised', gone.absence, 'share')
-        plain = removal(self.judged, lists['area'], -1.0)
+        plain = removal(every, lists['area'], -1.0)
         yield Claim(f'{self.title}: absence recognised without a threshold', plain.absence, 'share')
 
 
@@ -158,6 +161,8 @@ def main() -> int:
                         help='scenes for choosing thresholds (default: %(default)s)')
     parser.add_argument('--apart-seed', type=int, default=CALIBRATION_SEED,
                         help='of the first of them (default: %(default)s)')
+    parser.add_argument('--absent', type=int, default=100,
+                        help='scenes that are asked for what is not there (default: %(default)s)')
     parser.add_argument('--timed', type=int, default=60,
                         help='images on which time is measured (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=1000,
@@ -166,7 +171,7 @@ def main() -> int:
     parser.add_argument('--json', metavar='FILE', help='write the claims there')
     options = parser.parse_args()
     if min(options.scenes, options.threads) < 1 or min(
-            options.apart, options.timed, options.rounds, options.first_seed) < 0:
+            options.apart, options.absent, options.timed, options.rounds, options.first_seed) < 0:
         parser.error('--scenes and --threads are at least 1, the others at least 0')
     os.environ.setdefault('MUJOCO_GL', 'egl')
     torch.set_num_threads(options.threads)
@@ -177,11 +182,12 @@ def main() -> int:
         apart = collect(argparse.Namespace(**vars(options) | {
             'first_seed': options.apart_seed, 'scenes': options.apart, 'data': None
         })) if options.apart else []
+        absent = collect(options, absent_scenes(options.first_seed, options.absent))
         perceiver = Perceiver.from_card(options.model, options.device) if options.timed else None
     except (PerceptionError, DataSetError) as error:
         print(f'bench_scores: {error}', file=sys.stderr)
         return 2
-    runs = [Run('own boxes', own_only(judged), own_only(apart), fusions[0]),
+    runs = [Run('own boxes', own_only(judged), own_only(apart), fusions[0], absent),
             Run('with other answers', judged, apart, fusions[1])]
     claims: list[Claim] = []
     intervals: dict[str, dict[str, list[float | None]]] = {}
@@ -214,7 +220,8 @@ def main() -> int:
     if options.json:
         write_claims(options.json, claims, seed=options.first_seed,
                      seconds=time.perf_counter() - started, details={
-                         'answers': len(judged), 'intervals': intervals} | {
+                         'answers': len(judged), 'answers about what is not there': len(absent),
+                         'intervals': intervals} | {
                              f'objects, {run.title}': sum(len(one.found) for one in run.judged)
                              for run in runs})
     return 0

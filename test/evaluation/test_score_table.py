@@ -11,7 +11,14 @@ from vr_ros.core.types import Size, Status, Task
 from vr_ros.evaluation import score_records
 from vr_ros.evaluation.datasets.sample import Sample, SampleError
 from vr_ros.evaluation.samples import Truth
-from vr_ros.evaluation.score_records import FeatureKeeper, Judged, judged_all, samples, scenes
+from vr_ros.evaluation.score_records import (
+    FeatureKeeper,
+    Judged,
+    absent_scenes,
+    judged_all,
+    samples,
+    scenes,
+)
 from vr_ros.evaluation.score_table import (
     FIGURES,
     gain,
@@ -23,6 +30,7 @@ from vr_ros.evaluation.score_table import (
     table,
     threshold_for,
 )
+from vr_ros.sim.instructions import answer_key
 from vr_ros.sim.renderer import render_scene
 
 A, B, FAR = (0, 0, 10, 10), (20, 0, 40, 10), (60, 60, 70, 70)
@@ -189,3 +197,13 @@ def test_samples_of_a_data_set_are_judged_alike(caplog):
     assert one.image == 'room.png' and len(one.found) and 'existence' in one.features
     assert len(one.wanted) == len(OneRoom().load(0).truth.boxes) - 1     # a crowd is no object
     assert 'broken is left out: cut off' in caplog.text
+
+
+def test_what_is_not_there_is_asked_for():
+    found = list(judged_all('sim_tiny', 'cpu', absent_scenes(2_000_001, 1)))
+    assert [len(some) for some in found] == [3]
+    for one in found[0]:
+        assert one.image == '2000001' and len(one.wanted) == 0
+        key = answer_key(one.text, render_scene(2_000_001).truth)
+        assert key is not None and key.target_ids == () and key.task is not Task.VQA
+        assert 'consistency' not in one.features

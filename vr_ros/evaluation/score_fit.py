@@ -11,13 +11,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from vr_ros.core.confidence import FEATURES, FREE, Fusion, Term
+from vr_ros.core.confidence import FEATURES, FREE, OWN, Fusion, Term
 from vr_ros.core.types import PerceptionError
 from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.datasets.sample import DataSetError
 from vr_ros.evaluation.score_records import (
     CALIBRATION_SEED,
     Judged,
+    Source,
     judged_all,
     samples,
     scenes,
@@ -113,15 +114,17 @@ def add_scene_options(parser: argparse.ArgumentParser, first_seed: int, scenes: 
                         help='keep features there: the same scenes are not answered again')
 
 
-def collect(options: argparse.Namespace) -> list[Judged]:
+def collect(options: argparse.Namespace, source: Source | None = None) -> list[Judged]:
     """Answer all questions, with a bar.
 
+    :param source: of the questions; None: what the options say.
     :raises PerceptionError: the model cannot be loaded.
     :raises DataSetError: the data set cannot be read.
     """
-    source = scenes(options.first_seed, options.scenes)
-    if options.data:
+    if source is None and options.data:
         source = samples(open_data_set(options.data, options.split), options.samples)
+    elif source is None:
+        source = scenes(options.first_seed, options.scenes)
     every = judged_all(options.model, options.device, source, options.cache)
     bar = track(every, 'questions', len(source.keys), console=Console(stderr=True))
     return [one for some in bar for one in some]
@@ -138,8 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help='for a card with add_from: also of objects that only answers drawn by'
                         ' chance name')
     parser.add_argument('--features', nargs='+', choices=tuple(FEATURES), metavar='NAME',
-                        help=f'of: {", ".join(FEATURES)} (default: all; without --others: neither'
-                        ' consistency nor own)')
+                        help=f'of: {", ".join(FEATURES)} (default: those that cost nothing; with'
+                        ' --others also consistency and own)')
     options = parser.parse_args(arguments)
     if min(options.scenes, options.samples) < 1 or options.first_seed < 0:
         parser.error('--scenes and --samples are at least 1, --first-seed at least 0')
@@ -149,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                      f'begin at {CALIBRATION_SEED}')
     try:
         judged = collect(options)
-        names = options.features or (FEATURES if options.others else [*FREE, 'existence'])
+        names = options.features or [*FREE, *(('consistency', OWN) if options.others else ())]
         judged = judged if options.others else own_only(judged)
         fusion = fit_fusion(judged, list(names))
     except (PerceptionError, DataSetError, FitError) as error:

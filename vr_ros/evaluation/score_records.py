@@ -20,7 +20,7 @@ from vr_ros.evaluation.samples import Found, Truth
 from vr_ros.models.card_types import ConfidenceCard
 from vr_ros.pipeline.perceiver import Perceiver
 from vr_ros.pipeline.scoring import Answered, Scorer
-from vr_ros.sim.instructions import generate_many
+from vr_ros.sim.instructions import generate, generate_many
 from vr_ros.sim.renderer import TableCamera
 from vr_ros.sim.scene import sample_scene
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 # Scenes for fitting scores: neither those of the training nor those of the examination.
 CALIBRATION_SEED = 2_000_000
 # As the held-out examination asks.
-PER_SCENE, SPLIT, DRAW = 3, 'heldout', 4711
+PER_SCENE, SPLIT, DRAW, ABSENT_DRAW = 3, 'heldout', 4711, 4712
 # Answers drawn by chance, where the card asks for none.
 SAMPLES = 4
 
@@ -139,6 +139,21 @@ def judge_scene(perceiver: Perceiver, seed: int) -> Iterator[Judged]:
         yield judge(perceiver, frame.rgb, truth, instruction.text, template=instruction.template)
 
 
+def judge_absent(perceiver: Perceiver, seed: int) -> Iterator[Judged]:
+    """Put questions about a scene to a perceiver whose object is not there."""
+    with TableCamera(sample_scene(seed)) as camera:
+        frame = camera.render()
+    rng = np.random.default_rng([seed, ABSENT_DRAW])
+    found = 0
+    while found < PER_SCENE:
+        instruction = generate(frame.truth, rng, SPLIT)
+        if instruction.task is Task.VQA or instruction.target_ids:
+            continue
+        found += 1
+        truth = Truth(str(seed), frame.truth.size, boxes=np.empty((0, 4)))
+        yield judge(perceiver, frame.rgb, truth, instruction.text, template=instruction.template)
+
+
 def judge_sample(perceiver: Perceiver, data_set: DataSet, place: int) -> Iterator[Judged]:
     """Put a sample's question to a perceiver, if it asks for objects whose boxes are known.
 
@@ -159,16 +174,25 @@ class Source:
 
     :param keys: one per scene or sample, each once.
     :param judge: puts the questions of a key to a perceiver.
+    :param costly: what to compute of existence and consistency.
     """
 
     keys: Sequence[str]
     judge: Callable[[Perceiver, int], Iterator[Judged]]
+    costly: Collection[str] = tuple(COSTLY)
 
 
 def scenes(first_seed: int, number: int) -> Source:
     """Take scenes of the simulator."""
     keys = [str(first_seed + place) for place in range(number)]
     return Source(keys, lambda perceiver, place: judge_scene(perceiver, first_seed + place))
+
+
+def absent_scenes(first_seed: int, number: int) -> Source:
+    """Take scenes of the simulator and ask for what is not there; no other answers are drawn."""
+    keys = [f'absent {first_seed + place}' for place in range(number)]
+    return Source(keys, lambda perceiver, place: judge_absent(perceiver, first_seed + place),
+                  ('existence',))
 
 
 def samples(data_set: DataSet, number: int) -> Source:
@@ -194,7 +218,7 @@ def judged_all(
         if key not in known:
             if perceiver is None:
                 perceiver = Perceiver.from_card(model, device)
-                perceiver.scorer = FeatureKeeper(perceiver.card.confidence)
+                perceiver.scorer = FeatureKeeper(perceiver.card.confidence, source.costly)
             known[key] = list(source.judge(perceiver, place))
             if cache is not None:
                 with cache.open('a', encoding='utf-8') as lines:
