@@ -29,6 +29,17 @@ def test_workers_share_what_there_is(processes, gpus, expected):
     assert gpus_each(processes, gpus) == expected
 
 
+@pytest.mark.parametrize(('arguments', 'expected'), [
+    (['--ray'], {'processes': 1, 'address': 'local', 'wants_gpus': True}),
+    (['--ray', 'auto', '--processes', '3', '--device', 'cpu'],
+     {'processes': 3, 'address': 'auto', 'wants_gpus': False}),
+    (['--processes', '3'], {'processes': 3}),
+])
+def test_what_puts_the_questions_is_chosen_by_options(arguments, expected):
+    words = cli.parser().parse_args(['dataset', 'folder', *arguments])
+    assert options.asker(words).keywords == expected
+
+
 def test_without_ray_it_says_how_to_get_it(monkeypatch, capsys):
     monkeypatch.setattr(options, 'has_ray', lambda: False)
     assert cli.main(['dataset', 'folder', '--ray']) == 2

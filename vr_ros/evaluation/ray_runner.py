@@ -35,6 +35,7 @@ def has_ray() -> bool:
 
 def ask_with_ray(
     job: Job, places: Sequence[int], processes: int = 1, address: str = 'local',
+    wants_gpus: bool = True,
 ) -> Iterator[Sequence[Record]]:
     """Put samples to models in workers of Ray.
 
@@ -42,6 +43,7 @@ def ask_with_ray(
     :param processes: workers, each with a model.
     :param address: 'local' begins a Ray of its own that other machines cannot reach; else that of
         a cluster, as ray.init() takes it.
+    :param wants_gpus: whether workers take a share of the GPUs that are there.
     :return: records in the order in which they are done.
     :raises RunError: if there is no Ray, what a worker needs cannot be loaded, or workers keep
         dying.
@@ -53,7 +55,7 @@ def ask_with_ray(
         import ray
         import ray.data
 
-        gpus = gpus_each(processes, ray.cluster_resources().get('GPU', 0))
+        gpus = gpus_each(processes, ray.cluster_resources().get('GPU', 0)) if wants_gpus else 0
         answered = _portions(places, job.batch).map_batches(
             _Worker, fn_constructor_args=(job,), batch_size=job.batch,
             compute=ray.data.ActorPoolStrategy(size=processes), num_cpus=1, num_gpus=gpus,

@@ -71,7 +71,8 @@ def job_of(options: argparse.Namespace, open_: Callable[[], DataSet]) -> Job:
 def asker(options: argparse.Namespace) -> Asker:
     """Choose what puts the samples to models."""
     if options.ray:
-        return partial(ask_with_ray, processes=options.processes, address=options.ray)
+        return partial(ask_with_ray, processes=options.processes, address=options.ray,
+                       wants_gpus=options.device != 'cpu')
     return partial(ask_all, processes=options.processes)
 
 
