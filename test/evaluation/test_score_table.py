@@ -75,7 +75,7 @@ def test_figures_of_every_source():
     lists = score_lists(ANSWERS, {'fused': fusion})
     assert list(lists) == [
         'constant', 'area', 'tokens', 'margin', 'existence', 'mask_iou', 'consistency',
-        'agreement', 'fused']
+        'yes or no alone', 'agreement', 'fused']
     assert [len(scores) for scores in lists['margin']] == [2, 2, 1, 0, 2]
     assert np.isnan(np.concatenate(lists['margin'])).all()         # nobody computed it
     found = by_name(table(ANSWERS, lists, rounds=0))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import expit
 
 from vr_ros.core.confidence import OWN, Fusion
 from vr_ros.core.types import Status
@@ -43,6 +44,8 @@ def score_lists(judged: Sequence[Judged], fusions: Mapping[str, Fusion]) -> dict
         lists[name] = [
             function(one.features) if name in one.features else np.full(len(one.found), np.nan)
             for one in judged]
+    # What the model answers, whether or not it contradicts itself.
+    lists['yes or no alone'] = [expit(_feature(one, 'existence')) for one in judged]
     lists['agreement'] = [_feature(one, 'agreement') for one in judged]
     for name, fusion in fusions.items():
         lists[name] = [fusion.score(one.features, len(one.found)) for one in judged]
