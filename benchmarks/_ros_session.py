@@ -14,7 +14,7 @@ from _ros_copies import Copies, count_copies
 from _ros_watch import Arrival, Watch
 
 from vr_ros.core.types import Size
-from vr_ros.nodes.demo_processes import Processes
+from vr_ros.nodes.demo.processes import Processes
 
 RATE_HZ = 30.0
 # The first frames find nothing prepared: rings, caches, imports.

@@ -155,7 +155,7 @@ def run(minutes: float, folder: Path, quality: int) -> dict[str, Any]:
 
     :return: numbers by name.
     """
-    from vr_ros.nodes.demo_processes import Processes
+    from vr_ros.nodes.demo.processes import Processes
 
     prepare_environment()
     # Each chunk of the bag is compressed: the same picture twice in one would cost nothing.
@@ -163,7 +163,7 @@ def run(minutes: float, folder: Path, quality: int) -> dict[str, Any]:
     robot = Robot(jpegs)
     try:
         with Processes(folder / 'logs') as processes:
-            processes.start_node('record', 'vr_ros.nodes.record', [
+            processes.start_node('record', 'vr_ros.nodes.bags.record', [
                 '--out', str(bag), '--profile', 'full', '--max-bag-size', str(MAX_BAG_MB),
                 '--ros-args', '-r', f'__ns:={NAMESPACE}'])
             robot.until_recorded()

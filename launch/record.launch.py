@@ -14,7 +14,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from vr_ros.nodes.record_profiles import PROFILES, RecordCommand
+from vr_ros.nodes.bags.profiles import PROFILES, RecordCommand
 
 # What `ros2 bag record --storage mcap` is made of.
 ROSBAG2 = ('ros2bag', 'rosbag2_transport', 'rosbag2_storage_mcap')

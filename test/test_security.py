@@ -102,7 +102,7 @@ def test_the_perception_node_may_do_what_it_does_and_nothing_else(
 
 def test_the_recorder_may_hear_what_it_records_and_report_on_itself() -> None:
     pytest.importorskip('rclpy')
-    from vr_ros.nodes.record_profiles import PROFILES, topics_of
+    from vr_ros.nodes.bags.profiles import PROFILES, topics_of
     allowed = granted('record')
     wanted = {name if name[0] == '/' else f'/{name}'
               for profile in PROFILES for name in topics_of(profile)}
@@ -115,7 +115,7 @@ def test_the_recorder_has_what_the_policy_grants(tmp_path: Path) -> None:
     pytest.importorskip('rclpy')
     from watch import watching
 
-    from vr_ros.nodes.record import RecordNode, parse
+    from vr_ros.nodes.bags.record import RecordNode, parse
     options = parse(['--profile', 'incident', '--out', str(tmp_path)])
     with watching(lambda context: RecordNode(options, context=context)) as watcher:
         node, allowed = watcher.node, granted('record')

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from bag_maker import Bag, header
 
-from vr_ros.evaluation import cli, summary
+from vr_ros.evaluation import cli
 from vr_ros.evaluation.commands import bag as command
 from vr_ros.evaluation.metrics.figures import figures
+from vr_ros.evaluation.runs import summary
 from vr_ros.msg import Answer, Outcome
 
 

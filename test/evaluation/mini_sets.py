@@ -18,7 +18,7 @@ from PIL import Image
 
 from vr_ros.core.rle import rle_to_mask, rle_union
 from vr_ros.core.types import Mask, Size, Task
-from vr_ros.evaluation.sample_json import mask_to_json
+from vr_ros.evaluation.runs.sample_json import mask_to_json
 from vr_ros.sim.instructions import SimInstruction, generate
 from vr_ros.sim.renderer import Frame, render_scene
 from vr_ros.sim.truth import KINDS, ObjectTruth

@@ -17,14 +17,15 @@ from test_datasets import Rows
 from test_original_sets import write_cvat, write_reasonseg, write_refs
 from test_public_sets import COUNTBENCH, PIXMO, ROWS
 
-from vr_ros.evaluation import cli, summary
+from vr_ros.evaluation import cli
 from vr_ros.evaluation.commands import dataset
 from vr_ros.evaluation.datasets.columns import Columns
 from vr_ros.evaluation.datasets.known import find_known
 from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.datasets.sample import DataSetError, SampleError
 from vr_ros.evaluation.metrics.figures import figures
-from vr_ros.evaluation.runner import Job
+from vr_ros.evaluation.runs import summary
+from vr_ros.evaluation.runs.runner import Job
 
 
 def test_a_table_with_everything_wrong_counts_what_is_right(tmp_path):

@@ -14,7 +14,7 @@ from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from vr_ros.evaluation.bag_files import BagError, Decoder, McapBag, OtherBag, open_bag
+from vr_ros.evaluation.bags.files import BagError, Decoder, McapBag, OtherBag, open_bag
 
 IMAGES = 40
 

@@ -9,7 +9,7 @@ from bag_maker import Bag
 from std_msgs.msg import String
 
 from vr_ros.core.types import Task
-from vr_ros.evaluation.bags import Question, read_questions
+from vr_ros.evaluation.bags.cases import Question, read_questions
 from vr_ros.msg import Instruction
 
 ACTIVE = '/perception/active_instruction'

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from vr_ros.evaluation.drawings import (
+from vr_ros.evaluation.pages.drawings import (
     BOTTOM,
     HEIGHT,
     LEFT,
@@ -17,7 +17,7 @@ from vr_ros.evaluation.drawings import (
     number,
     reliability,
 )
-from vr_ros.evaluation.plots import Bin, CountTable, Histogram
+from vr_ros.evaluation.pages.plots import Bin, CountTable, Histogram
 
 
 def height_of(plot, bar) -> float:

@@ -15,12 +15,13 @@ import mini_sets
 import pytest
 from oracle import Oracle
 
-from vr_ros.evaluation import cli, summary
+from vr_ros.evaluation import cli
 from vr_ros.evaluation.commands import dataset, options
 from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.metrics.figures import figures
-from vr_ros.evaluation.records import read_records
-from vr_ros.evaluation.runner import Job
+from vr_ros.evaluation.runs import summary
+from vr_ros.evaluation.runs.records import read_records
+from vr_ros.evaluation.runs.runner import Job
 
 FORMATS = ['folder', 'coco', 'yolo', 'refcoco_val', 'ReasonSeg_val', 'counting_pixmo_test']
 # What each format must have something to say about; all of it is right when an oracle answers.

@@ -19,8 +19,8 @@ from vr_ros.evaluation.datasets.sample import SampleError
 from vr_ros.evaluation.datasets.sim_scenes import SimScenes
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.metrics.overlap import compare_regions
-from vr_ros.evaluation.records import Record, read_records
-from vr_ros.evaluation.runner import Job
+from vr_ros.evaluation.runs.records import Record, read_records
+from vr_ros.evaluation.runs.runner import Job
 from vr_ros.evaluation.samples import Found, Truth
 from vr_ros.evaluation.sim_scores import sim_measures
 from vr_ros.sim.instructions import answer_key, generate_many

@@ -11,12 +11,13 @@ import pytest
 
 from vr_ros.core.rle import mask_to_rle, rle_to_mask
 from vr_ros.core.types import PerceptionError, Size, Status
-from vr_ros.evaluation import cli, summary
+from vr_ros.evaluation import cli
 from vr_ros.evaluation.datasets.photos import Photos
 from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.datasets.sample import DataSetError, main_figure
 from vr_ros.evaluation.metrics.figures import figures
-from vr_ros.evaluation.records import read_records
+from vr_ros.evaluation.runs import summary
+from vr_ros.evaluation.runs.records import read_records
 from vr_ros.evaluation.samples import Truth
 from vr_ros.evaluation.true_boxes import TrueBoxes, deepest, prompts, without_masks
 

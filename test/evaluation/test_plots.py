@@ -10,7 +10,7 @@ from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Status
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.metrics.panel import strict_measures
-from vr_ros.evaluation.plots import (
+from vr_ros.evaluation.pages.plots import (
     Bin,
     box_iou,
     counts,

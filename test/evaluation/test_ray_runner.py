@@ -14,8 +14,8 @@ import pytest
 
 from vr_ros.evaluation import cli
 from vr_ros.evaluation.commands import options
-from vr_ros.evaluation.ray_runner import gpus_each
-from vr_ros.evaluation.records import Run, read_records
+from vr_ros.evaluation.runs.ray_runner import gpus_each
+from vr_ros.evaluation.runs.records import Run, read_records
 
 # Ray takes ten seconds to begin, more where others are at work.
 pytestmark = pytest.mark.timeout(400)

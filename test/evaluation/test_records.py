@@ -14,7 +14,7 @@ from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Size, Status, Task
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.metrics.panel import strict_measures
-from vr_ros.evaluation.records import (
+from vr_ros.evaluation.runs.records import (
     Header,
     Record,
     RecordsError,
@@ -22,7 +22,7 @@ from vr_ros.evaluation.records import (
     digest_ids,
     read_records,
 )
-from vr_ros.evaluation.sample_json import (
+from vr_ros.evaluation.runs.sample_json import (
     found_from_json,
     found_to_json,
     truth_from_json,
@@ -188,7 +188,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from test_records import HEADER, answered
-from vr_ros.evaluation.records import RecordsFile
+from vr_ros.evaluation.runs.records import RecordsFile
 with RecordsFile(Path(sys.argv[1]), HEADER) as file:
     number = len(file.done)
     while True:

@@ -75,7 +75,7 @@ def test_figures_of_every_source():
     lists = score_lists(ANSWERS, {'fused': fusion})
     assert list(lists) == [
         'constant', 'area', 'tokens', 'margin', 'existence', 'mask_iou', 'consistency',
-        'yes or no alone', 'agreement', 'fused']
+        'yes or no alone', 'agreement', 'perfect order', 'fused']
     assert [len(scores) for scores in lists['margin']] == [2, 2, 1, 0, 2]
     assert np.isnan(np.concatenate(lists['margin'])).all()         # nobody computed it
     found = by_name(table(ANSWERS, lists, rounds=0))
@@ -86,6 +86,8 @@ def test_figures_of_every_source():
     # Four hits of six true objects, none below a miss: recalls up to 4/6 at precision 1.
     assert found['mask_iou']['box AP@0.5'] == pytest.approx(67 / 101)
     assert found['mask_iou']['box AP@0.5'] > found['constant']['box AP@0.5']
+    assert found['perfect order']['AUROC'] == 1.0
+    assert all(found['perfect order'][FIGURES[0]] >= one[FIGURES[0]] for one in found.values())
     # A fusion that rises with one feature orders as that feature does.
     assert found['fused']['box AP@[.5:.95]'] == found['mask_iou']['box AP@[.5:.95]']
     assert found['fused']['ECE'] != found['mask_iou']['ECE']

@@ -9,13 +9,14 @@ import mini_sets
 import pytest
 from oracle import Oracle
 
-from vr_ros.evaluation import cli, summary
+from vr_ros.evaluation import cli
 from vr_ros.evaluation.commands import dataset
 from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.metrics.figures import figures
-from vr_ros.evaluation.records import read_records
-from vr_ros.evaluation.runner import Job
-from vr_ros.evaluation.shards import Shard
+from vr_ros.evaluation.runs import summary
+from vr_ros.evaluation.runs.records import read_records
+from vr_ros.evaluation.runs.runner import Job
+from vr_ros.evaluation.runs.shards import Shard
 
 
 @pytest.mark.parametrize('samples', [0, 1, 7, 10, 1000])

@@ -11,8 +11,8 @@ from std_msgs.msg import Header
 
 from vr_ros.msg import Detection as DetectionMsg
 from vr_ros.msg import DetectionArray, Outcome
-from vr_ros.nodes.bag_writer import BagTopic, BagWriter
-from vr_ros.nodes.message_definitions import message_definition
+from vr_ros.nodes.bags.message_definitions import message_definition
+from vr_ros.nodes.bags.writer import BagTopic, BagWriter
 
 HEIGHT, WIDTH = 4, 6
 BOX = (1.0, 2.0, 3.0, 4.0)

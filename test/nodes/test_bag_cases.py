@@ -20,7 +20,7 @@ from vr_ros.core.types import (
     Status,
     Task,
 )
-from vr_ros.evaluation.bags import BagCase, differences, read_cases, replay
+from vr_ros.evaluation.bags.cases import BagCase, differences, read_cases, replay
 from vr_ros.msg import Answer, Instruction, Outcome
 
 

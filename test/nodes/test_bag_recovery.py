@@ -11,8 +11,8 @@ from bag_checks import check
 from rosbags.rosbag2 import Reader
 from test_bag_writer import TOPICS, fill
 
-from vr_ros.nodes.bag_recovery import RecoveryError, recover
-from vr_ros.nodes.bag_writer import BagWriter
+from vr_ros.nodes.bags.recovery import RecoveryError, recover
+from vr_ros.nodes.bags.writer import BagWriter
 
 PARTS = 6
 

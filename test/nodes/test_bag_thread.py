@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from bag_checks import check
 
-from vr_ros.nodes.bag_thread import (
+from vr_ros.nodes.bags.thread import (
     BagThread,
     LowSpaceError,
     Message,
@@ -15,7 +15,7 @@ from vr_ros.nodes.bag_thread import (
     check_space,
     free_bytes,
 )
-from vr_ros.nodes.bag_writer import BagTopic, BagWriter
+from vr_ros.nodes.bags.writer import BagTopic, BagWriter
 
 TOPIC = BagTopic('/words', 'std_msgs/msg/String', 'string data')
 

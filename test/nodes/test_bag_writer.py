@@ -16,7 +16,7 @@ from mcap.reader import NonSeekingReader, make_reader
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from vr_ros.nodes.bag_writer import BagTopic, BagWriter
+from vr_ros.nodes.bags.writer import BagTopic, BagWriter
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 QOS = {

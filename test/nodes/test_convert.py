@@ -24,7 +24,7 @@ from vr_ros.core.types import (
     Task,
     Timing,
 )
-from vr_ros.evaluation.result_messages import read_result
+from vr_ros.evaluation.bags.result_messages import read_result
 from vr_ros.msg import Detection as DetectionMsg
 from vr_ros.msg import DetectionArray, Outcome
 from vr_ros.msg import Instruction as InstructionMsg

@@ -7,9 +7,9 @@ import pytest
 from rclpy.serialization import serialize_message
 
 from vr_ros.msg import DetectionArray
-from vr_ros.nodes.bag_writer import BagTopic, BagWriter
-from vr_ros.nodes.demo_bag import BagError, check_bag
-from vr_ros.nodes.message_definitions import message_definition
+from vr_ros.nodes.bags.message_definitions import message_definition
+from vr_ros.nodes.bags.writer import BagTopic, BagWriter
+from vr_ros.nodes.demo.bag import BagError, check_bag
 
 KIND = 'vr_ros/msg/DetectionArray'
 

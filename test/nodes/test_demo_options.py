@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vr_ros.nodes.demo import main
-from vr_ros.nodes.demo_options import UsageError, check, parse
+from vr_ros.nodes.demo.main import main
+from vr_ros.nodes.demo.options import UsageError, check, parse
 
 TOO_LONG = 'x' * 5000
 

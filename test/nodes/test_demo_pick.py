@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from vr_ros.core.types import Detection, Perception, Position, PositionStatus, Status, Task
-from vr_ros.evaluation.report import Case
+from vr_ros.evaluation.pages.demo_page import Case
 from vr_ros.evaluation.samples import Truth
-from vr_ros.nodes.demo_pick import located, right_object, wish
-from vr_ros.nodes.demo_pick_record import Pick, PickSession, picks_html, write_pick_claims
+from vr_ros.nodes.demo.pick import located, right_object, wish
+from vr_ros.nodes.demo.pick_record import Pick, PickSession, picks_html, write_pick_claims
 from vr_ros.sim.instructions import answer_key
 from vr_ros.sim.pick_requests import TEMPLATES, draw_request, label, noun_phrase
 from vr_ros.sim.queries import Form, Query

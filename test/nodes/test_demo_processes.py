@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vr_ros.nodes.demo_processes import Processes
+from vr_ros.nodes.demo.processes import Processes
 
 QUICK = ((signal.SIGINT, 1.0), (signal.SIGTERM, 1.0), (signal.SIGKILL, 10.0))
 READY = 'print("ready", flush=True); time.sleep(1000)'
@@ -89,7 +89,7 @@ def test_ctrl_c_during_the_end_does_not_cut_it_short(tmp_path: Path) -> None:
 
 def test_they_end_with_a_demo_that_is_killed(tmp_path: Path) -> None:
     code = ('import signal, sys, time; from pathlib import Path;'
-            'from vr_ros.nodes.demo_processes import Processes;'
+            'from vr_ros.nodes.demo.processes import Processes;'
             'p = Processes(Path(sys.argv[1])); p.start("it", sys.argv[2:]);'
             'print(p._running["it"].pid, flush=True); time.sleep(1000)')
     demo = subprocess.Popen([sys.executable, '-c', code, str(tmp_path), *program(READY)],
@@ -115,7 +115,7 @@ def test_how_a_program_ended_is_known(tmp_path: Path) -> None:
 
 def test_a_node_is_started_by_its_module(tmp_path: Path) -> None:
     with Processes(tmp_path, QUICK) as processes:
-        processes.start_node('record', 'vr_ros.nodes.record', ['--nonsense'])
+        processes.start_node('record', 'vr_ros.nodes.bags.record', ['--nonsense'])
         until(lambda: bool(processes.ended()))
         assert processes.ended() == {'record': 2}
         assert '--nonsense' in processes.last_words('record')

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from vr_ros.core.types import Detection, Perception, Status, Task, Timing
-from vr_ros.evaluation.report import Case
+from vr_ros.evaluation.pages.demo_page import Case
 from vr_ros.evaluation.samples import Truth
-from vr_ros.nodes.demo_record import Session
+from vr_ros.nodes.demo.record import Session
 
 HERE, THERE = (Detection(0, (x, 0.0, x + 10.0, 10.0)) for x in (0.0, 50.0))
 ONE = Perception(Status.OK, Task.DETECTION, (HERE,), timing=Timing(total_ms=1234.0))

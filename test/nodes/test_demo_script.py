@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from vr_ros.core.types import Task
-from vr_ros.nodes.demo_script import PARTS, QUESTIONS, Question, questions
+from vr_ros.nodes.demo.script import PARTS, QUESTIONS, Question, questions
 from vr_ros.sim.instructions import answer_key
 from vr_ros.sim.renderer import render_scene
 from vr_ros.sim.truth import FrameTruth

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vr_ros.core.types import PerceptionError, Status
-from vr_ros.nodes.demo_still import read_picture
+from vr_ros.nodes.demo.still import read_picture
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (12, 20, 3), np.uint8)
 

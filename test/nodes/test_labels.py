@@ -8,8 +8,8 @@ from answers import SIZE, answer
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Detection, Mask, Size, Status, TrackState
 from vr_ros.nodes import qos
-from vr_ros.nodes.appearance import tells_of_objects
-from vr_ros.nodes.labels import LabelView, paint_labels
+from vr_ros.nodes.views.appearance import tells_of_objects
+from vr_ros.nodes.views.labels import LabelView, paint_labels
 
 BOX = (0.0, 0.0, 1.0, 1.0)
 

@@ -13,8 +13,9 @@ from visualization_msgs.msg import Marker
 from vr_ros.core.palette import colour
 from vr_ros.core.transform import Transform
 from vr_ros.core.types import Detection, Mode, Status, TrackState
-from vr_ros.nodes import markers, qos
-from vr_ros.nodes.markers import LONGEST_LIFETIME_S, MarkerView, half_height_m, markers_of
+from vr_ros.nodes import qos
+from vr_ros.nodes.views import markers
+from vr_ros.nodes.views.markers import LONGEST_LIFETIME_S, MarkerView, half_height_m, markers_of
 
 
 class Clock:

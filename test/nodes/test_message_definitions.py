@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from vr_ros.nodes.message_definitions import (
+from vr_ros.nodes.bags.message_definitions import (
     UnknownTypeError,
     installed_text,
     message_class,

@@ -4,8 +4,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vr_ros.nodes.bag_thread import Message
-from vr_ros.nodes.message_ring import MessageRing
+from vr_ros.nodes.bags.message_ring import MessageRing
+from vr_ros.nodes.bags.thread import Message
 
 SECOND = 10**9
 

@@ -10,9 +10,9 @@ from dispatching import image_cdr
 from vr_ros.core.palette import colour
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Detection
-from vr_ros.nodes.appearance import caption_of
 from vr_ros.nodes.cameras import Frame
-from vr_ros.nodes.overlay import MASK_OPACITY, decode, draw, to_jpeg
+from vr_ros.nodes.views.appearance import caption_of
+from vr_ros.nodes.views.overlay import MASK_OPACITY, decode, draw, to_jpeg
 from vr_ros.pipeline.protocol import FrameKind
 
 

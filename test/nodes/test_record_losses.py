@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from vr_ros.nodes.record_losses import Losses
+from vr_ros.nodes.bags.losses import Losses
 
 
 @pytest.mark.parametrize(('events', 'lost'), [

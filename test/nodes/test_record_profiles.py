@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from vr_ros.nodes.qos_rules import conflicts
-from vr_ros.nodes.record_options import parse
-from vr_ros.nodes.record_profiles import (
+from vr_ros.nodes.bags.profiles import (
     PROFILES,
     Origin,
     RecordCommand,
@@ -18,6 +16,8 @@ from vr_ros.nodes.record_profiles import (
     table,
     topics_of,
 )
+from vr_ros.nodes.bags.record_options import parse
+from vr_ros.nodes.qos_rules import conflicts
 
 ROOT = Path(__file__).parents[2]
 

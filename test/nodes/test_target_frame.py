@@ -9,9 +9,9 @@ from answers import POSITION, answer, located
 
 from vr_ros.core.transform import Transform
 from vr_ros.core.types import Stamp
-from vr_ros.nodes.target_frame import TargetFrame
-from vr_ros.nodes.transforms import NoTransform
-from vr_ros.nodes.vision_mirrors import detections_3d
+from vr_ros.nodes.views.target_frame import TargetFrame
+from vr_ros.nodes.views.transforms import NoTransform
+from vr_ros.nodes.views.vision_mirrors import detections_3d
 
 MOVED = Transform((1.0, 2.0, 3.0))
 

@@ -13,8 +13,8 @@ from vr_ros.core.transform import Transform
 from vr_ros.core.types import PositionStatus, Stamp
 from vr_ros.nodes.cameras import Camera
 from vr_ros.nodes.parameters import PerceptionParameters
-from vr_ros.nodes.transforms import NoTransform
-from vr_ros.nodes.viewpoints import Viewpoints, is_rectified
+from vr_ros.nodes.views.transforms import NoTransform
+from vr_ros.nodes.views.viewpoints import Viewpoints, is_rectified
 from vr_ros.pipeline.protocol import FrameKind, Viewpoint
 
 HEADER = CdrHeader(Stamp(5, 7), 'optical', 0)

@@ -13,8 +13,9 @@ import pytest
 from answers import POSITION, answer, located
 
 from vr_ros.core.types import Detection, Status, TrackState
-from vr_ros.nodes import qos, vision_mirrors
-from vr_ros.nodes.vision_mirrors import (
+from vr_ros.nodes import qos
+from vr_ros.nodes.views import vision_mirrors
+from vr_ros.nodes.views.vision_mirrors import (
     LabelInfoMirror,
     Mirror3D,
     detections_2d,

@@ -13,8 +13,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosbags.rosbag2 import Reader
 from rosgraph_msgs.msg import Clock
 
-from vr_ros.nodes.bag_writer import BagTopic, BagWriter
-from vr_ros.nodes.message_definitions import message_class, message_definition
+from vr_ros.nodes.bags.message_definitions import message_class, message_definition
+from vr_ros.nodes.bags.writer import BagTopic, BagWriter
 
 
 class BagPlayer:

@@ -20,14 +20,14 @@ from rosbags.highlevel import AnyReader
 from without_ros import evaluate_without_ros
 
 from vr_ros.core.types import Size
-from vr_ros.evaluation.records import read_records
+from vr_ros.evaluation.runs.records import read_records
 from vr_ros.evaluation.totals import is_right
-from vr_ros.nodes.demo import clear_bag, main
-from vr_ros.nodes.demo_options import DEFAULT_SEED
-from vr_ros.nodes.demo_script import QUESTIONS
+from vr_ros.nodes.demo.main import clear_bag, main
+from vr_ros.nodes.demo.options import DEFAULT_SEED
+from vr_ros.nodes.demo.script import QUESTIONS
 from vr_ros.sim.renderer import render_scene
 
-DEMO = [sys.executable, '-m', 'vr_ros.nodes.demo']
+DEMO = [sys.executable, '-m', 'vr_ros.nodes.demo.main']
 # The demo ends what it started within this time, whatever happens.
 END_S = 60
 

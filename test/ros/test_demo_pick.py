@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from rosbags.highlevel import AnyReader
 
-from vr_ros.nodes.demo_options import DEFAULT_SEED, parse
-from vr_ros.nodes.demo_pick import PICKS
+from vr_ros.nodes.demo.options import DEFAULT_SEED, parse
+from vr_ros.nodes.demo.pick import PICKS
 
-DEMO = [sys.executable, '-m', 'vr_ros.nodes.demo', '--pick']
+DEMO = [sys.executable, '-m', 'vr_ros.nodes.demo.main', '--pick']
 ORACLE = f'{Path(__file__).with_name("oracle_backend.py")}:make'
 
 

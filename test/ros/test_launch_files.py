@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from vr_ros.nodes import record_options
+from vr_ros.nodes.bags import record_options
+from vr_ros.nodes.bags.profiles import DEFAULT_IMAGES, DEFAULT_PROFILE, RecordCommand
+from vr_ros.nodes.bags.record_options import RecordOptions
 from vr_ros.nodes.parameter_spec import coerce, problem, specs
 from vr_ros.nodes.parameters import PerceptionParameters
-from vr_ros.nodes.record_options import RecordOptions
-from vr_ros.nodes.record_profiles import DEFAULT_IMAGES, DEFAULT_PROFILE, RecordCommand
 
 ROOT = Path(__file__).parents[2]
 LAUNCH_FILE = ROOT / 'launch' / 'perception.launch.py'

@@ -28,11 +28,11 @@ from std_msgs.msg import String
 from watch import Watcher, watching
 
 from vr_ros.msg import DetectionArray
-from vr_ros.nodes.record import main
-from vr_ros.nodes.record_options import RecordOptions, parse
-from vr_ros.nodes.record_subscription import matching_qos
+from vr_ros.nodes.bags.record import main
+from vr_ros.nodes.bags.record_options import RecordOptions, parse
+from vr_ros.nodes.bags.subscription import matching_qos
 
-RECORD = 'import sys; from vr_ros.nodes.record import main; sys.exit(main())'
+RECORD = 'import sys; from vr_ros.nodes.bags.record import main; sys.exit(main())'
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 BEST_EFFORT = QoSProfile(depth=9, reliability=ReliabilityPolicy.BEST_EFFORT)
 

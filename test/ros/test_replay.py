@@ -19,10 +19,10 @@ from watch import Watcher, watching
 
 from vr_ros.msg import DetectionArray, Instruction, Outcome
 from vr_ros.nodes import qos
-from vr_ros.nodes.bag_writer import BagTopic, BagWriter
-from vr_ros.nodes.message_definitions import message_definition
-from vr_ros.nodes.record_subscription import qos_words
-from vr_ros.nodes.replay import Pace, ReplayOptions, main, parse, played_name
+from vr_ros.nodes.bags.message_definitions import message_definition
+from vr_ros.nodes.bags.replay import Pace, ReplayOptions, main, parse, played_name
+from vr_ros.nodes.bags.subscription import qos_words
+from vr_ros.nodes.bags.writer import BagTopic, BagWriter
 
 SECOND = 10**9
 START_NS = 1_560_000_000 * SECOND

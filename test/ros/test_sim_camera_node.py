@@ -20,7 +20,7 @@ from vr_ros.core.types import Status, Task
 from vr_ros.msg import Answer, DetectionArray, Instruction
 from vr_ros.nodes import qos
 from vr_ros.nodes.parameter_spec import ParameterError
-from vr_ros.nodes.sim_camera_node import SimCameraNode
+from vr_ros.nodes.sim.camera_node import SimCameraNode
 from vr_ros.sim.cameras import CameraPose
 from vr_ros.sim.gripper import pick
 from vr_ros.sim.instructions import answer_key

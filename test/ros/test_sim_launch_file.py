@@ -5,7 +5,7 @@ import ast
 from pathlib import Path
 
 from vr_ros.nodes.parameter_spec import coerce, default_text, problem, specs
-from vr_ros.nodes.sim_camera_node import SimCameraParameters
+from vr_ros.nodes.sim.camera_node import SimCameraParameters
 
 LAUNCH_FILE = Path(__file__).parents[2] / 'launch' / 'sim.launch.py'
 KINDS = {'int': int, 'double': float, 'string': str, 'bool': bool}

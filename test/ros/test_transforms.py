@@ -21,9 +21,10 @@ from visualization_msgs.msg import Marker, MarkerArray
 from vr_ros.core.transform import Transform
 from vr_ros.core.types import Stamp
 from vr_ros.msg import Detection
-from vr_ros.nodes import qos, transforms
-from vr_ros.nodes.transforms import NoTransform, Transforms, tf2
-from vr_ros.nodes.vision_mirrors import vision_msgs
+from vr_ros.nodes import qos
+from vr_ros.nodes.views import transforms
+from vr_ros.nodes.views.transforms import NoTransform, Transforms, tf2
+from vr_ros.nodes.views.vision_mirrors import vision_msgs
 
 MOVING_BACKEND = f'{Path(__file__).parents[1] / "pipeline" / "moving_backend.py"}:make'
 WIDTH, HEIGHT, FOCAL_PX = 96, 72, 100.0

@@ -10,7 +10,7 @@ from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
 from vr_ros.nodes import qos
-from vr_ros.nodes.vision_mirrors import vision_msgs
+from vr_ros.nodes.views.vision_mirrors import vision_msgs
 
 MakeGraph = Callable[..., Graph]
 
@@ -90,7 +90,7 @@ def test_vision_msgs_mirror_the_result_where_they_are_installed(graph: MakeGraph
 
 def test_without_vision_msgs_its_topics_are_left_out(
         graph: MakeGraph, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr('vr_ros.nodes.vision_mirrors.vision_msgs', lambda: None)
+    monkeypatch.setattr('vr_ros.nodes.views.vision_mirrors.vision_msgs', lambda: None)
     made = graph()
     # Not from the graph: it remembers nodes of the same name for a while.
     topics = {publisher.topic_name for publisher in made.node.publishers}

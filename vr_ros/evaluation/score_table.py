@@ -18,6 +18,8 @@ from vr_ros.evaluation.metrics.ranking import rank, ranking_scores
 from vr_ros.evaluation.score_records import Judged
 from vr_ros.pipeline.scoring import SCORES
 
+# These rank only.
+NO_PROBABILITIES = ('area', 'constant', 'perfect order')
 FIGURES = ('box AP@[.5:.95]', 'box AP@0.5', 'AUROC', 'ECE')
 
 
@@ -47,6 +49,8 @@ def score_lists(judged: Sequence[Judged], fusions: Mapping[str, Fusion]) -> dict
     # What the model answers, whether or not it contradicts itself.
     lists['yes or no alone'] = [expit(_feature(one, 'existence')) for one in judged]
     lists['agreement'] = [_feature(one, 'agreement') for one in judged]
+    # What no score can exceed.
+    lists['perfect order'] = [right_shares(one) for one in judged]
     for name, fusion in fusions.items():
         lists[name] = [fusion.score(one.features, len(one.found)) for one in judged]
     return lists
@@ -90,8 +94,7 @@ def table(
     rows = []
     for name, scores in lists.items():
         results = figures(measures_of(judged, scores), groups, rounds=rounds)
-        if name in ('area', 'constant'):
-            # These rank, but are no probabilities.
+        if name in NO_PROBABILITIES:
             results[3] = replace(results[3], value=None, low=None, high=None)
         rows.append(Row(name, tuple(results)))
     return rows

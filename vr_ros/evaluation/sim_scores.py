@@ -11,7 +11,7 @@ from vr_ros.evaluation.metrics.counting import count_error, count_measures
 from vr_ros.evaluation.metrics.detection import match_boxes, match_measures
 from vr_ros.evaluation.metrics.measure import Measure
 from vr_ros.evaluation.metrics.segmentation import region_measures, region_overlap
-from vr_ros.evaluation.records import Record
+from vr_ros.evaluation.runs.records import Record
 from vr_ros.sim.templates import TEMPLATES
 
 _NAMES = {

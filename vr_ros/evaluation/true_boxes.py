@@ -57,7 +57,7 @@ class TrueBoxes:
         if self._card is not None:
             import torch
 
-            from vr_ros.evaluation.runner import device_for
+            from vr_ros.evaluation.runs.runner import device_for
             from vr_ros.models.segmenters import load_segmenter
             from vr_ros.pipeline.perceiver import pick_device
 

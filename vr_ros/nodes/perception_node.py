@@ -28,13 +28,13 @@ from vr_ros.nodes.perceive_requests import PerceiveRequests
 from vr_ros.nodes.publishers import ResultPublishers
 from vr_ros.nodes.safely import guard_services, safely
 from vr_ros.nodes.spin import run_node
-from vr_ros.nodes.target_frame import WARNING_PERIOD_S, TargetFrame
 from vr_ros.nodes.topic_diagnosis import judge_topics
 from vr_ros.nodes.topic_watch import watch_of
-from vr_ros.nodes.transforms import NOT_INSTALLED, Transforms
 from vr_ros.nodes.updates import Answer, Update
-from vr_ros.nodes.viewpoints import Viewpoints
-from vr_ros.nodes.views import Views
+from vr_ros.nodes.views.target_frame import WARNING_PERIOD_S, TargetFrame
+from vr_ros.nodes.views.transforms import NOT_INSTALLED, Transforms
+from vr_ros.nodes.views.viewpoints import Viewpoints
+from vr_ros.nodes.views.views import Views
 from vr_ros.nodes.worker_bridge import WorkerBridge
 from vr_ros.pipeline.worker_state import WorkerHealth, WorkerState
 

@@ -12,10 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from vr_ros.evaluation.asking import Asks
-from vr_ros.evaluation.bag_export import export_images
-from vr_ros.evaluation.bag_files import BagError
-from vr_ros.evaluation.bags import Questions, read_questions
+from vr_ros.evaluation.bags.cases import Questions, read_questions
+from vr_ros.evaluation.bags.export import export_images
+from vr_ros.evaluation.bags.files import BagError
 from vr_ros.evaluation.commands.options import (
     add_model_options,
     add_run_options,
@@ -26,10 +25,11 @@ from vr_ros.evaluation.commands.options import (
 from vr_ros.evaluation.commands.reports import write_reports
 from vr_ros.evaluation.datasets.bag import NO_RESULT, BagSet, ask_recorded
 from vr_ros.evaluation.datasets.frame_truths import FrameTruths, TopicBoxes, open_truths
-from vr_ros.evaluation.records import Record
-from vr_ros.evaluation.runner import model_identity
-from vr_ros.evaluation.runs import complete, header_of
-from vr_ros.evaluation.summary import LINES_SHOWN, Summary
+from vr_ros.evaluation.runs.asking import Asks
+from vr_ros.evaluation.runs.records import Record
+from vr_ros.evaluation.runs.run import complete, header_of
+from vr_ros.evaluation.runs.runner import model_identity
+from vr_ros.evaluation.runs.summary import LINES_SHOWN, Summary
 from vr_ros.evaluation.totals import count_endings, median_ms, totals_line
 
 NO_TRUTH = ('The bag does not say what is true: counts, statuses and times are complete; accuracy'

@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from vr_ros.evaluation.claims import write_claims
-from vr_ros.evaluation.compare import compare_runs
-from vr_ros.evaluation.records import read_records
-from vr_ros.evaluation.summary import LINES_SHOWN
+from vr_ros.evaluation.runs.compare import compare_runs
+from vr_ros.evaluation.runs.records import read_records
+from vr_ros.evaluation.runs.summary import LINES_SHOWN
 
 
 def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -16,9 +16,9 @@ from vr_ros.evaluation.commands.options import (
 )
 from vr_ros.evaluation.commands.reports import write_reports
 from vr_ros.evaluation.datasets.registry import open_data_set
-from vr_ros.evaluation.runner import Job, model_identity
-from vr_ros.evaluation.runs import complete, header_of
-from vr_ros.evaluation.summary import Summary
+from vr_ros.evaluation.runs.run import complete, header_of
+from vr_ros.evaluation.runs.runner import Job, model_identity
+from vr_ros.evaluation.runs.summary import Summary
 
 
 def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from vr_ros.evaluation.datasets.sample import DataSet, main_figure
-from vr_ros.evaluation.summary import Summary
+from vr_ros.evaluation.runs.summary import Summary
 
 
 def show_main_figure(summary: Summary, data_set: DataSet) -> str:

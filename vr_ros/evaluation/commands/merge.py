@@ -5,9 +5,9 @@ import argparse
 import time
 from pathlib import Path
 
-from vr_ros.evaluation.records import RecordsError, RecordsFile
-from vr_ros.evaluation.shards import merge_runs
-from vr_ros.evaluation.summary import Summary
+from vr_ros.evaluation.runs.records import RecordsError, RecordsFile
+from vr_ros.evaluation.runs.shards import merge_runs
+from vr_ros.evaluation.runs.summary import Summary
 
 
 def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

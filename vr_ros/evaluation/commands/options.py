@@ -10,11 +10,11 @@ from pathlib import Path
 from vr_ros.evaluation.claims import require_writable
 from vr_ros.evaluation.commands.reports import FILES, add_report_options
 from vr_ros.evaluation.datasets.sample import DataSet
-from vr_ros.evaluation.ray_runner import ask_with_ray, has_ray
-from vr_ros.evaluation.records import RecordsError
-from vr_ros.evaluation.runner import Job, LoadPerceiver, ask_all
-from vr_ros.evaluation.runs import Asker
-from vr_ros.evaluation.shards import Shard
+from vr_ros.evaluation.runs.ray_runner import ask_with_ray, has_ray
+from vr_ros.evaluation.runs.records import RecordsError
+from vr_ros.evaluation.runs.run import Asker
+from vr_ros.evaluation.runs.runner import Job, LoadPerceiver, ask_all
+from vr_ros.evaluation.runs.shards import Shard
 
 
 def add_model_options(parser: argparse.ArgumentParser, processes: int = 1) -> None:

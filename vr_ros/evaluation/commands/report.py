@@ -10,8 +10,8 @@ from pathlib import Path
 from vr_ros.evaluation.commands.reports import add_report_options, write_reports
 from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.datasets.sample import DataSet
-from vr_ros.evaluation.records import Header, RecordsError, read_records
-from vr_ros.evaluation.summary import Summary
+from vr_ros.evaluation.runs.records import Header, RecordsError, read_records
+from vr_ros.evaluation.runs.summary import Summary
 
 
 def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vr_ros.evaluation.datasets.sample import DataSet
-from vr_ros.evaluation.summary import Summary
+from vr_ros.evaluation.runs.summary import Summary
 
 # Names of the options that are files to be written.
 FILES = ('json', 'html', 'markdown')
@@ -34,9 +34,9 @@ def write_reports(
     :raises OSError: if a file cannot be written.
     """
     # Not before: they bring what draws.
-    from vr_ros.evaluation.gallery import pictures_of
-    from vr_ros.evaluation.run_markdown import write_run_markdown
-    from vr_ros.evaluation.run_page import Look, write_run_page
+    from vr_ros.evaluation.pages.gallery import pictures_of
+    from vr_ros.evaluation.pages.run_markdown import write_run_markdown
+    from vr_ros.evaluation.pages.run_page import Look, write_run_page
 
     if options.html:
         pictures = pictures_of(data_set) if data_set else None

@@ -18,9 +18,9 @@ from vr_ros.evaluation.commands.options import (
 )
 from vr_ros.evaluation.commands.reports import write_reports
 from vr_ros.evaluation.metrics.figures import figures
-from vr_ros.evaluation.runner import Job, model_identity
-from vr_ros.evaluation.runs import complete, header_of
-from vr_ros.evaluation.summary import Summary
+from vr_ros.evaluation.runs.run import complete, header_of
+from vr_ros.evaluation.runs.runner import Job, model_identity
+from vr_ros.evaluation.runs.summary import Summary
 from vr_ros.sim.instructions import HELDOUT_SEED
 from vr_ros.sim.templates import SPLITS
 

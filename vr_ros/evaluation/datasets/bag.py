@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 from vr_ros.core.types import PerceptionError, Size, Status, Task
-from vr_ros.evaluation.bag_index import Picture
-from vr_ros.evaluation.bags import Question, Questions
+from vr_ros.evaluation.bags.cases import Question, Questions
+from vr_ros.evaluation.bags.index import Picture
 from vr_ros.evaluation.datasets.sample import Sample, SampleError, digest, size_of
-from vr_ros.evaluation.records import Record
+from vr_ros.evaluation.runs.records import Record
 from vr_ros.evaluation.samples import Found, Truth
 
 NO_RESULT = 'no result in the bag'

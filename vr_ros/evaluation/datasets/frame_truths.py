@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 
 from vr_ros.core.text_match import normalise_answer
 from vr_ros.core.types import Size
-from vr_ros.evaluation.bag_index import Picture
-from vr_ros.evaluation.bags import Questions
+from vr_ros.evaluation.bags.cases import Questions
+from vr_ros.evaluation.bags.index import Picture
 from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.datasets.sample import DataSetError, check_boxes, digest
 from vr_ros.evaluation.samples import Truth

@@ -1,0 +1,1 @@
+"""Runs and demos as pages to look at."""

@@ -1,0 +1,1 @@
+"""One run: who answers, in how many processes, and what is kept of it."""

@@ -1,0 +1,163 @@
+"""What a run came to: its figures on the screen and in files."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from vr_ros.core.types import Status, Task
+from vr_ros.evaluation.claims import Claim, write_claims
+from vr_ros.evaluation.failures import Kind, Verdict, confusion, judge
+from vr_ros.evaluation.metrics.figures import ROUNDS, Figure, figures
+from vr_ros.evaluation.metrics.panel import image_groups, published_panel, strict_measures
+from vr_ros.evaluation.runs.records import Run
+
+# Skipped samples on the screen; files name all.
+LINES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run and its figures.
+
+    :param figures: strict ones first; none where no sample was answered.
+    :param records: the file that holds the answers; None: they were not kept.
+    :param is_of_records: nothing was asked: seconds, and this machine, are not those of the run.
+    """
+
+    run: Run
+    figures: Sequence[Figure]
+    records: Path | None
+    seconds: float
+    is_of_records: bool = False
+
+    @classmethod
+    def of(
+        cls, run: Run, records: Path | None, seconds: float, rounds: int = ROUNDS,
+        is_of_records: bool = False,
+    ) -> Summary:
+        """Compute all figures, with their intervals over images.
+
+        :param rounds: of the bootstrap.
+        """
+        truths, found = [r.truth for r in run.answered], [r.found for r in run.answered]
+        measures = strict_measures(truths, found) + published_panel(truths, found) if found else []
+        return cls(run, figures(measures, image_groups(truths), rounds=rounds), records, seconds,
+                   is_of_records)
+
+    @cached_property
+    def verdicts(self) -> Sequence[Verdict]:
+        """What became of each answered sample."""
+        return [judge(r.truth, r.found, Task.__members__.get(r.task, Task.AUTO))
+                for r in self.run.answered]
+
+    @property
+    def kinds(self) -> Counter[Kind]:
+        """How many samples became what."""
+        return Counter(verdict.kind for verdict in self.verdicts)
+
+    @property
+    def statuses(self) -> Counter[str]:
+        """How many answers had which status."""
+        return Counter(r.found.status.name for r in self.run.answered)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether a sample is missing, was skipped, or got an error that is not the model's own
+        wording."""
+        return bool(self.run.missing or self.run.skipped) or any(
+            Status[name].is_error and Status[name] is not Status.PARSE_ERROR
+            for name in self.statuses)
+
+    def show(self) -> None:
+        """Print the table, and what did not go well."""
+        run = self.run
+        table = Table(title=f'{len(run.answered)} samples of {escape(run.header.dataset)}')
+        for column in ('figure', 'value', '95 % interval', 'of'):
+            table.add_column(column, justify='left' if column == 'figure' else 'right')
+        for figure in self.figures:
+            low, value, high = (figure_text(number, figure.unit)
+                                for number in (figure.low, figure.value, figure.high))
+            interval = '' if figure.low is None else f'{low} to {high}'
+            table.add_row(
+                figure.name, f'{value} {unit_of(figure)}'.strip(), interval, f'{figure.of:,}')
+        Console().print(table)
+        self.show_troubles()
+
+    def show_troubles(self) -> None:
+        """Print what is missing, what was skipped, what got an error, and where the records are."""
+        console, run = Console(), self.run
+        if run.missing:
+            console.print(f'not finished: {run.missing} of {run.header.samples} samples missing')
+        for record in run.skipped[:LINES_SHOWN]:
+            console.print(f'skipped {record.sample_id}: {record.skipped}', markup=False)
+        if len(run.skipped) > LINES_SHOWN:
+            console.print(f'… {len(run.skipped)} samples skipped; --json names all')
+        for name, count in self.statuses.items():
+            if Status[name].is_error:
+                console.print(f'{count} samples ended with {name}')
+        if self.records:
+            console.print(f'records: {self.records}', markup=False)
+
+    def write_json(self, path: Path, **more: Any) -> None:
+        """Write the figures as claims, and all that was skipped.
+
+        :param more: what else it says beside the claims.
+        :raises OSError: if the file cannot be written.
+        """
+        claims = [Claim(f.name, f.value, f.unit, better=f.better,
+                        reason='' if f.value is not None else 'nothing to count')
+                  for f in self.figures]
+        write_claims(path, claims, seed=0, seconds=self.seconds,
+                     details={**self.details, **more})
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the file of claims says beside them."""
+        header = self.run.header
+        return {
+            'model': header.model, 'dataset': header.dataset, 'options': dict(header.options),
+            'samples': header.samples, 'answered': len(self.run.answered),
+            'missing': self.run.missing, 'is_of_records': self.is_of_records,
+            'statuses': dict(self.statuses),
+            'records': str(self.records) if self.records else None,
+            'skipped': [{'id': r.sample_id, 'reason': r.skipped} for r in self.run.skipped],
+            'figures': [asdict(figure) for figure in self.figures],
+            'failures': self._failures}
+
+    @property
+    def _failures(self) -> list[dict[str, Any]]:
+        """The table of failures: what came and what was true, with the samples but right ones."""
+        return [
+            {'kind': kind.value, 'situation': situation.value, 'number': len(places),
+             'samples': None if kind is Kind.RIGHT else
+             [self.run.answered[place].sample_id for place in places]}
+            for (kind, situation), places in confusion(self.verdicts).items()]
+
+
+def is_published(figure: Figure) -> bool:
+    """Whether a figure is one of the published scripts: to compare with, not to trust."""
+    return figure.name.startswith('published ')
+
+
+def figure_text(value: float | None, unit: str) -> str:
+    """Write a value as reports do."""
+    if value is None:
+        return '–'
+    if unit == 'share':
+        return f'{value:.3f}'
+    if value == 0:
+        return '0'
+    return f'{value:,.0f}' if abs(value) >= 99.95 else f'{value:#.3g}'
+
+
+def unit_of(figure: Figure) -> str:
+    """Name a unit; a share has none."""
+    return '' if figure.unit == 'share' else figure.unit

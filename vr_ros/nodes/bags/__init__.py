@@ -1,0 +1,1 @@
+"""Recording what a robot saw and was asked, and playing it back."""

@@ -1,0 +1,1 @@
+"""The demo: what is asked, by whom, and what it leaves behind."""

@@ -1,0 +1,1 @@
+"""Results for eyes and for other packages: overlay, labels, markers, mirrors, frames."""
