@@ -118,6 +118,8 @@ GOOD = rollouts_to_json(ROLLOUTS[:1]).encode()
     ('POST', '/judge', None, {'Content_Length': 'many'}, 411, 'Content-Length'),
     ('POST', '/judge', None, {'Content_Length': '-1'}, 411, 'Content-Length'),
     ('POST', '/judge', None, {'Transfer_Encoding': 'chunked'}, 411, 'Content-Length'),
+    ('POST', '/judge', b'{}', {'Transfer_Encoding': 'chunked', 'Content_Length': '2'}, 411,
+     'Content-Length'),
     ('POST', '/other', GOOD, {}, 404, 'POST /judge'),
     ('GET', '/judge', None, {}, 404, 'GET /'),
 ])
@@ -149,8 +151,9 @@ def test_a_token_is_asked_for() -> None:
         assert ask(server, 'POST', '/judge', GOOD, Authorization='Bearer s3cre')[0] == 401
         assert ask(server, 'POST', '/judge', GOOD, Authorization='Bearer s3cret')[0] == 200
         assert ServiceScorer([address(server)], token='s3cret').health() == []
-        with pytest.raises(RewardServiceError, match='401 .*a token is needed'):
+        with pytest.raises(RewardServiceError, match='401 .*a token is needed') as caught:
             ServiceScorer([address(server)]).score_all(ROLLOUTS)
+        assert str(caught.value).count('401') == 1   # asking again would not help
 
 
 @pytest.mark.parametrize(('host', 'is_one'), [
