@@ -141,6 +141,8 @@ def test_the_truth_reaches_every_aim_and_a_wrong_answer_only_its_own(tmp_path):
     values = {c['name'].removeprefix('sim: '): c['value'] for c in content['claims']}
     assert values['hit rate'] < 1 and values['gIoU'] < 1
     assert values['precision'] == values['exact count'] == values['VQA exact'] == 1
+    rate = next(f for f in content['figures'] if f['name'] == 'hit rate')
+    assert rate['low'] < values['hit rate'] < rate['high'] == 1    # scenes are drawn, one has it
 
 
 def test_runs_are_kept_and_compared(tmp_path, capsys):

@@ -18,6 +18,7 @@ from vr_ros.evaluation.commands.options import (
 )
 from vr_ros.evaluation.commands.reports import write_reports
 from vr_ros.evaluation.metrics.figures import figures
+from vr_ros.evaluation.metrics.panel import image_groups
 from vr_ros.evaluation.runs.run import complete, header_of
 from vr_ros.evaluation.runs.runner import Job, model_identity
 from vr_ros.evaluation.runs.summary import Summary
@@ -71,8 +72,9 @@ def run(options: argparse.Namespace, job: Job | None = None) -> int:
         options, 'sim', options.split, f'{options.scenes}x{options.per_scene}',
         str(options.first_seed))
     done = complete(job, data_set, header, path, asker(options))
-    summary = Summary(
-        done, figures(sim_measures(done.answered), rounds=0), path, time.monotonic() - started)
+    groups = image_groups([record.truth for record in done.answered])
+    computed = figures(sim_measures(done.answered), groups)
+    summary = Summary(done, computed, path, time.monotonic() - started)
     Console().print(_table(summary))
     summary.show_troubles()
     if options.json:
@@ -85,12 +87,14 @@ def run(options: argparse.Namespace, job: Job | None = None) -> int:
 
 def _table(summary: Summary) -> Table:
     table = Table(title=f'{len(summary.run.answered)} instructions in {summary.seconds:.0f} s')
-    for column in ('figure', 'value', 'aim', 'of'):
+    for column in ('figure', 'value', '95 % interval', 'aim', 'of'):
         table.add_column(column, justify='left' if column == 'figure' else 'right')
     for figure in summary.figures:
         aim = TARGETS.get(figure.name)
         value = '-' if figure.value is None else f'{figure.value:.3f}'
-        table.add_row(figure.name, value, '' if aim is None else f'{aim:.2f}', str(figure.of))
+        interval = '' if figure.low is None else f'{figure.low:.3f} to {figure.high:.3f}'
+        table.add_row(
+            figure.name, value, interval, '' if aim is None else f'{aim:.2f}', f'{figure.of:,}')
     return table
 
 
