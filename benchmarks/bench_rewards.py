@@ -46,8 +46,12 @@ class Batch:
         return [rollout.sample.ground_truth for rollout in self.rollouts]
 
 
-def make_batch(objects: int, seed: int, verifier: str = 'visionreasoner', **parameters) -> Batch:
-    """Draw true objects and answers that are some pixels off, in another order."""
+def make_batch(objects: int, seed: int, verifier: str = 'visionreasoner') -> Batch:
+    """Draw true objects and answers that are some pixels off, in another order.
+
+    Objects have a box and a point, as VisionReasoner writes them, and for detection a label.
+    """
+    more = {'label': 'mug'} if verifier == 'detection' else {}
     rng = np.random.default_rng(seed)
     thought = ' '.join(f'Object {n} is on the left of what was named before.'
                        for n in range(SENTENCES))
@@ -56,19 +60,19 @@ def make_batch(objects: int, seed: int, verifier: str = 'visionreasoner', **para
         half = rng.integers(8, 60, (objects, 2))
         centres = rng.integers(half, IMAGE_PX - half)
         boxes = np.concatenate((centres - half, centres + half), axis=1)
-        sample = Sample(verifier, _answer(boxes, centres), 'bench', str(prompt), parameters)
+        sample = Sample(verifier, _answer(boxes, centres, more), 'bench', str(prompt))
         for _ in range(PER_PROMPT):
             order = rng.permutation(objects)
             answer = _answer(boxes[order] + rng.integers(-6, 7, (objects, 4)),
-                             centres[order] + rng.integers(-6, 7, (objects, 2)))
+                             centres[order] + rng.integers(-6, 7, (objects, 2)), more)
             rollouts.append(Rollout(
                 f'<think>{thought}</think>\n<answer>{answer}</answer>', sample, progress=0.5))
     return Batch(rollouts)
 
 
-def _answer(boxes: np.ndarray, points: np.ndarray) -> str:
+def _answer(boxes: np.ndarray, points: np.ndarray, more: dict[str, str]) -> str:
     return json.dumps([
-        {'bbox_2d': box, 'point_2d': point, 'label': 'mug'}
+        {'bbox_2d': box, 'point_2d': point, **more}
         for box, point in zip(boxes.tolist(), points.tolist(), strict=True)])
 
 

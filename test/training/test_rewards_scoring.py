@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Size
+from vr_ros.training.rewards import scoring
 from vr_ros.training.rewards.masks import mask_verifier
 from vr_ros.training.rewards.registry import Registry, default_registry
 from vr_ros.training.rewards.samples import (
@@ -152,6 +153,20 @@ def test_a_truth_is_read_once() -> None:
     assert read == ['1', '2']
     scorer.check(Sample('counted', 'y', id='2'))
     assert read == ['1', '2', '2']   # another truth
+
+
+def test_the_truths_that_are_used_stay_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, 'KEPT_SAMPLES', 2)
+    read = []
+
+    def prepare(sample: Sample):
+        read.append(sample.id)
+        return lambda rollout: Judgement(1.0, 1.0, True)
+
+    scorer = Scorer(Registry([Verifier('counted', prepare)]))
+    for place in 'ABACAB':
+        scorer.check(Sample('counted', 'x', id=place))
+    assert ''.join(read) == 'ABCB'
 
 
 def test_two_verifiers_of_one_name_are_refused() -> None:
@@ -322,6 +337,13 @@ def test_pebr_r1_stage_1_by_hand() -> None:
     overall = 0.9 * found.accuracy + 0.1 * found.format
     assert overall == pytest.approx(0.4 * 0.75 + 0.4 * 0.5 + 0.1 * 1 + 0.1 * 0.5)
     assert mixed('### Rationales:', sections=sections, parts={'length': 1}).format == 0
+
+
+@pytest.mark.parametrize(('answer', 'is_correct'), [(3, True), (2, False)])
+def test_a_mixture_is_correct_where_its_answer_is(answer, is_correct) -> None:
+    found = mixed(f'<answer>{answer}</answer>', parts={'answer': 1, 'length': 1},
+                  answer={'verifier': 'counting'})
+    assert found.is_correct == is_correct
 
 
 @pytest.mark.parametrize(('cosine', 'part'), [(0.4, 1), (0.9, 1), (0.1, 0.25), (-0.2, 0)])

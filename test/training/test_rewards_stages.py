@@ -70,6 +70,9 @@ def test_pebr_r1_rewards_perception_then_reasoning() -> None:
     reasoning = rows['reasoning'][0]
     assert reasoning.parameters['answer'] == {'verifier': 'mathverify'}
     assert (reasoning.accuracy_ratio, reasoning.format_ratio) == (0.9, 0.1)
+    # The parameters of another verifier mean nothing to the mixture.
+    other = load_curriculum('pebr_r1').stages[2].of(Sample('counting', '3', '', '', {'partial': 0}))
+    assert other.verifier == 'mixture' and 'partial' not in other.parameters
 
 
 def test_boxes_first_rewards_boxes_then_the_rows_own_answers() -> None:
