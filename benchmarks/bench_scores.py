@@ -158,9 +158,9 @@ def main() -> int:
     """Measure, print, write; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_scene_options(parser, HELDOUT_SEED, 500)
-    parser.add_argument('--others', default='sim_tiny_votes', metavar='CARD',
-                        help='model card with the fusion for objects that other answers name'
-                        ' (default: %(default)s)')
+    parser.add_argument('--others', metavar='CARD',
+                        help='card of the same model with the fusion for objects that other answers'
+                        ' name (default: sim_tiny_votes for sim_tiny)')
     parser.add_argument('--apart', type=int, default=500,
                         help='scenes for choosing thresholds (default: %(default)s)')
     parser.add_argument('--apart-seed', type=int, default=CALIBRATION_SEED,
@@ -177,6 +177,11 @@ def main() -> int:
     if min(options.scenes, options.threads) < 1 or min(
             options.apart, options.absent, options.timed, options.rounds, options.first_seed) < 0:
         parser.error('--scenes and --threads are at least 1, the others at least 0')
+    if options.others is None:
+        options.others = 'sim_tiny_votes' if options.model == 'sim_tiny' else options.model
+    if options.data:
+        # What the simulator shows says nothing of another data set.
+        options.apart = options.absent = 0
     os.environ.setdefault('MUJOCO_GL', 'egl')
     torch.set_num_threads(options.threads)
     started = time.perf_counter()
@@ -184,8 +189,7 @@ def main() -> int:
         fusions = [load_card(name).confidence.fusion for name in (options.model, options.others)]
         judged = collect(options)
         apart = collect(argparse.Namespace(**vars(options) | {
-            'first_seed': options.apart_seed, 'scenes': options.apart, 'data': None
-        })) if options.apart else []
+            'first_seed': options.apart_seed, 'scenes': options.apart})) if options.apart else []
         absent = collect(options, absent_scenes(options.first_seed, options.absent))
         perceiver = Perceiver.from_card(options.model, options.device) if options.timed else None
     except (PerceptionError, DataSetError) as error:
@@ -212,8 +216,9 @@ def main() -> int:
             continue
         value, low, high = gain(run.judged, run.lists(run.judged)['fused'], runs[0].judged, by_area,
                                 max(options.rounds, 1))
-        claims.append(Claim(f'AP@[.5:.95] of fused, {run.title}, over area of own boxes', value,
-                            'share', GAIN_AP))
+        claims.append(Claim(
+            f'AP@[.5:.95] of fused, {run.title}, over area of own boxes', value, 'share', GAIN_AP,
+            reason='' if value is not None else 'nothing was asked for that is there'))
         intervals[f'gain of fused, {run.title}'] = {'box AP@[.5:.95]': [low, high]}
         claims += run.removal_claims()
     if perceiver is not None:
