@@ -7,15 +7,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-PROGRAM = 'import sys; from vr_ros.nodes.{0} import main; sys.exit(main())'
+EXECUTABLES = Path(__file__).parents[2] / 'executables'
 
 
 @contextmanager
 def program(name: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run an executable of the package, and end it whatever happens."""
     process = subprocess.Popen(
-        [sys.executable, '-c', PROGRAM.format(name), *arguments], text=True,
+        [sys.executable, str(EXECUTABLES / name), *arguments], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         yield process
