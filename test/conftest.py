@@ -82,3 +82,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         except ProcessLookupError:
             continue
         terminalreporter.write_line(f'killed what a test left running: {pid} {command}', red=True)
+
+
+@pytest.fixture
+def one_thread():
+    """Wait for no other: threads of a busy machine wait for each other at every operation."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -25,17 +25,6 @@ imgviz = pytest.importorskip('imgviz')
 NO_WEIGHTS = 'visionreasoner_7b'
 
 
-@pytest.fixture
-def one_thread():
-    """Two threads that wait for each other take many times as long where the machine is busy."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def evaluate(tmp_path: Path, *arguments: object) -> tuple[int, dict]:
     """:return: exit code and JSON of ``evaluate segmenter``."""
     options = cli.parser().parse_args([

@@ -5,21 +5,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 
 from vr_ros.core.types import Perception, PerceptionError, Status, Task
 from vr_ros.pipeline import perceiver as module
 from vr_ros.pipeline.perceiver import Perceiver, pick_device
 from vr_ros.sim.renderer import render_scene
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Wait for no other: threads of a busy machine wait for each other at every operation."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 @pytest.fixture(scope='module')
