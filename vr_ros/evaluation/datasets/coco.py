@@ -2,7 +2,6 @@
 has is asked for."""
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from vr_ros.evaluation.datasets.sample import (
     SampleError,
     check_boxes,
     digest,
-    read_image,
+    read_image_in,
     read_json,
     require_unique,
     size_of,
@@ -78,8 +77,7 @@ class Coco:
         image, category, _ = self._groups[place]
         url = str(image.get('coco_url', '')).split('/')
         name = str(image.get('file_name') or '/'.join(url[-2:]))
-        found = (folder / name for folder in self._folders)
-        pixels = read_image(next((path for path in found if os.path.exists(path)), Path(name)))
+        pixels = read_image_in(self._folders, name)
         return Sample(pixels, category, self._truth(place, size_of(pixels)), Task.DETECTION)
 
     def annotated(self, image: str, label: str, size: Size) -> Truth | None:

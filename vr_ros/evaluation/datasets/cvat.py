@@ -1,7 +1,6 @@
 """CVAT's own XML for images, version 1.1: boxes, polygons and masks by image and label."""
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from vr_ros.evaluation.datasets.sample import (
     SampleError,
     check_boxes,
     digest,
-    read_image,
+    read_image_in,
     require_unique,
     size_of,
 )
@@ -79,8 +78,8 @@ class Cvat:
         """
         image, label, _ = self._groups[place]
         name, subset = image.get('name', ''), image.get('subset', '')
-        found = (self._folder / base / name for base in ('', 'images', f'images/{subset}'))
-        pixels = read_image(next((path for path in found if os.path.exists(path)), Path(name)))
+        folders = (self._folder / base for base in ('', 'images', f'images/{subset}'))
+        pixels = read_image_in(folders, name)
         return Sample(pixels, label, self._truth(place, size_of(pixels)), Task.DETECTION)
 
     def annotated(self, image: str, label: str, size: Size) -> Truth | None:

@@ -5,7 +5,6 @@ the first three are pickles, which are not read: reading one can run whatever is
 """
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from vr_ros.evaluation.datasets.sample import (
     Sample,
     SampleError,
     digest,
-    read_image,
+    read_image_in,
     read_json,
     require_unique,
     size_of,
@@ -95,8 +94,7 @@ class Refer:
             raise SampleError(f'broken expression: {type(error).__name__} {error}') from error
         if not isinstance(text, str):
             raise SampleError(f'the text is {text!r}')
-        found = (folder / name for folder in self._folders)
-        pixels = read_image(next((path for path in found if os.path.exists(path)), Path(name)))
+        pixels = read_image_in(self._folders, name)
         try:
             truth = truth_of(size_of(pixels), image, '', annotations)
         except (KeyError, TypeError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -119,6 +120,15 @@ def read_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError('JSON that is nested too deeply') from error
+
+
+def read_image_in(folders: Iterable[Path], name: str) -> np.ndarray:
+    """Read an image from the first of these folders that has it, see :func:`read_image`.
+
+    :raises SampleError: if none has it, or it is no whole image.
+    """
+    found = (folder / name for folder in folders)
+    return read_image(next((path for path in found if os.path.exists(path)), Path(name)))
 
 
 def size_of(image: np.ndarray) -> Size:
