@@ -211,6 +211,7 @@ def test_a_disk_that_gets_too_full_ends_it_with_a_whole_bag(
     with recorder('-o', str(bag), '--min-free', f'{floor_mb:.0f}', '--flush-period', '0.1',
                   *topics) as process:
         sent = publish(watcher, topics, 5)
+        watcher.until(lambda: f'message_count: {len(sent)}' in (bag / 'metadata.yaml').read_text())
         with ballast.open('wb') as stream:
             os.posix_fallocate(stream.fileno(), 0, size)
         output, _ = process.communicate(timeout=60)
