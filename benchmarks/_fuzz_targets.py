@@ -25,13 +25,13 @@ from vr_ros.core.cdr import (
     parse_image,
 )
 from vr_ros.core.types import PerceptionError, Size, Status
+from vr_ros.images.decode import decode_compressed, decode_depth, decode_image
+from vr_ros.images.decode_depth_compressed import decode_compressed_depth
+from vr_ros.images.encodings import ENCODINGS
+from vr_ros.images.image_header import read_image_header
 from vr_ros.models.card import read_card
 from vr_ros.pipeline import protocol
 from vr_ros.pipeline.camera_model import DISTORTION_MODELS, CameraModel
-from vr_ros.pipeline.decode import decode_compressed, decode_depth, decode_image
-from vr_ros.pipeline.decode_depth_compressed import decode_compressed_depth
-from vr_ros.pipeline.encodings import ENCODINGS
-from vr_ros.pipeline.image_header import read_image_header
 from vr_ros.pipeline.wire import Packet, ProtocolError
 
 CARDS = Path(__file__).parents[1] / 'config' / 'models'

@@ -16,10 +16,10 @@ from _ros_watch import Watch
 from sensor_msgs.msg import Image
 
 from vr_ros.core.types import Size
+from vr_ros.images.decode import decode_image
 from vr_ros.nodes import qos
 from vr_ros.nodes.cameras import Camera
 from vr_ros.nodes.image_input import ImageInput
-from vr_ros.pipeline.decode import decode_image
 from vr_ros.pipeline.frame_ring import FrameRing
 from vr_ros.pipeline.protocol import FrameKind
 

@@ -17,8 +17,8 @@ from collections import defaultdict
 import torch
 
 from vr_ros.core.types import Perception, Task
+from vr_ros.datasets.sim_scenes import SimScenes
 from vr_ros.evaluation.claims import Claim, print_claims, write_claims
-from vr_ros.evaluation.datasets.sim_scenes import SimScenes
 from vr_ros.pipeline.perceiver import Perceiver
 from vr_ros.sim.instructions import HELDOUT_SEED
 

@@ -19,12 +19,12 @@ import pytest
 from vr_ros.core.cdr import CompressedView, ImageView
 from vr_ros.core.prompt import clean_question, render_chat, validate_instruction
 from vr_ros.core.types import Instruction, PerceptionError, Stamp, Status, Task
+from vr_ros.images.decode import decode_compressed, decode_image
 from vr_ros.models.card import load_card
 from vr_ros.models.weights import check_files
 from vr_ros.nodes.parameter_spec import specs
 from vr_ros.nodes.parameters import PerceptionParameters
 from vr_ros.nodes.screen import printable
-from vr_ros.pipeline.decode import decode_compressed, decode_image
 
 ROOT = Path(__file__).parents[1]
 POLICY = ROOT / 'config' / 'sros2' / 'vr_ros.policy.xml'

@@ -12,8 +12,8 @@ import numpy as np
 
 from vr_ros.core.rle import rle_box
 from vr_ros.core.types import Detection, Perception, PerceptionError, Status, Task, Timing
-from vr_ros.evaluation.datasets.sample import DataSet, SampleError
-from vr_ros.evaluation.samples import Truth
+from vr_ros.datasets.sample import DataSet, SampleError
+from vr_ros.datasets.truth import Truth
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from vr_ros.core.types import Perception, PerceptionError, Status, Task
-from vr_ros.evaluation.datasets.sample import Sample, SampleError
+from vr_ros.datasets.sample import Sample, SampleError
+from vr_ros.datasets.truth import Truth
 from vr_ros.evaluation.runs.asking import RunError, ask
 from vr_ros.evaluation.runs.runner import Job, ask_all, device_for
-from vr_ros.evaluation.samples import Truth
 
 LOST = RuntimeError('CUDA error: an illegal memory access was encountered')
 

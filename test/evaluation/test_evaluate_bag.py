@@ -18,10 +18,10 @@ from std_msgs.msg import String
 from teller import Teller
 from without_ros import ROOT, evaluate_without_ros
 
+from vr_ros.bags.questions import read_questions
 from vr_ros.core.types import Source, Status
 from vr_ros.evaluation import cli
-from vr_ros.evaluation.bags.cases import read_questions
-from vr_ros.evaluation.datasets.bag import BagSet
+from vr_ros.evaluation.bags.bag_set import BagSet
 from vr_ros.evaluation.runs.records import read_records
 from vr_ros.msg import Answer, DetectionArray, Instruction, Outcome, Timing
 
@@ -328,7 +328,7 @@ def test_two_nodes_that_answer_one_instruction_are_told_apart(bag: Bag) -> None:
 
 def test_messages_are_those_that_the_evaluation_reads() -> None:
     """The table of names that it expects holds for the interfaces as they are built."""
-    from vr_ros.evaluation.bags import index as bag_index
+    from vr_ros.bags import index as bag_index
     for kind in (DetectionArray, Answer, Instruction):
         assert f'vr_ros/msg/{kind.__name__}' in (
             bag_index.RESULTS, bag_index.ANSWERS, bag_index.INSTRUCTIONS)

@@ -15,9 +15,9 @@ import mini_sets
 import pytest
 from oracle import Oracle
 
+from vr_ros.datasets.registry import open_data_set
 from vr_ros.evaluation import cli
 from vr_ros.evaluation.commands import dataset, options
-from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.runs import summary
 from vr_ros.evaluation.runs.records import read_records
@@ -105,7 +105,7 @@ if __name__ == '__main__':
     from oracle import Oracle
     from vr_ros.evaluation import cli
     from vr_ros.evaluation.commands import options
-    from vr_ros.evaluation.datasets.registry import open_data_set
+    from vr_ros.datasets.registry import open_data_set
     path, pids, seconds, bytes_, *arguments = sys.argv[1:]
     oracle = Oracle(partial(open_data_set, path), seconds=float(seconds), pids=pids)
     options.LoadPerceiver = lambda *unused: oracle

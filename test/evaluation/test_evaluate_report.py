@@ -10,11 +10,11 @@ import pytest
 from html_page import Page
 from oracle import Oracle
 
+from vr_ros.datasets import sim_scenes
+from vr_ros.datasets.registry import open_data_set
+from vr_ros.datasets.sim_scenes import SimScenes
 from vr_ros.evaluation import cli
 from vr_ros.evaluation.commands import dataset, sim
-from vr_ros.evaluation.datasets import sim_scenes
-from vr_ros.evaluation.datasets.registry import open_data_set
-from vr_ros.evaluation.datasets.sim_scenes import SimScenes
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.runs import summary
 from vr_ros.evaluation.runs.runner import Job

@@ -12,16 +12,17 @@ from oracle import Oracle
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Status, Task
+from vr_ros.datasets import sim_scenes
+from vr_ros.datasets.sample import SampleError
+from vr_ros.datasets.sim_scenes import SimScenes
+from vr_ros.datasets.truth import Truth
 from vr_ros.evaluation import cli
 from vr_ros.evaluation.commands import sim
-from vr_ros.evaluation.datasets import sim_scenes
-from vr_ros.evaluation.datasets.sample import SampleError
-from vr_ros.evaluation.datasets.sim_scenes import SimScenes
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.metrics.overlap import compare_regions
 from vr_ros.evaluation.runs.records import Record, read_records
 from vr_ros.evaluation.runs.runner import Job
-from vr_ros.evaluation.samples import Found, Truth
 from vr_ros.evaluation.sim_scores import sim_measures
 from vr_ros.sim.instructions import answer_key, generate_many
 from vr_ros.sim.renderer import render_scene

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Mask, Size, Status, Task
+from vr_ros.datasets.truth import Truth
 from vr_ros.evaluation.failures import (
     MEANINGS,
     Kind,
@@ -17,10 +18,10 @@ from vr_ros.evaluation.failures import (
     judge,
     situation_of,
 )
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.absence import absence
 from vr_ros.evaluation.metrics.counting import count_error
 from vr_ros.evaluation.metrics.detection import match_boxes
-from vr_ros.evaluation.samples import Found, Truth
 
 SIZE = Size(60, 40)
 A, B, C = (0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10)

@@ -5,8 +5,9 @@ import pytest
 
 from vr_ros.core.text_match import anls, exact_match
 from vr_ros.core.types import Status
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.answers import best_answer
-from vr_ros.evaluation.samples import Found, Truth
 
 
 def test_the_best_accepted_answer_counts() -> None:

@@ -16,10 +16,11 @@ from pycocotools.cocoeval import COCOeval
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Mask, Size
+from vr_ros.datasets.truth import Truth, true_areas_px
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.average_precision import AveragePrecision, average_precisions
 from vr_ros.evaluation.metrics.figures import compare
 from vr_ros.evaluation.metrics.ranking import AREA_RANGES_PX, Ranking, rank
-from vr_ros.evaluation.samples import Found, Truth, true_areas_px
 
 SIZE = Size(160, 120)
 Sample = tuple[Truth, Found]

@@ -13,9 +13,10 @@ import pytest
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Mask, Size, Status
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics import panel
 from vr_ros.evaluation.metrics.figures import figures
-from vr_ros.evaluation.samples import Found, Truth
 
 A, B, C = (0, 0, 10, 10), (20, 0, 30, 10), (40, 0, 50, 10)
 A_HALF = (0, 0, 10, 5)              # IoU 0.5 with A

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from vr_ros.core.matching import best_pairs
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.calibration import (
     Confidences,
     calibration_measures,
@@ -26,7 +28,6 @@ from vr_ros.evaluation.metrics.detection import (
 )
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.metrics.overlap import Overlaps
-from vr_ros.evaluation.samples import Found, Truth
 
 A, B, C = (0, 0, 10, 10), (20, 20, 30, 30), (0, 0, 10, 5)
 IOUS = array_shapes(min_dims=2, max_dims=2, max_side=4).flatmap(

@@ -4,9 +4,10 @@ from __future__ import annotations
 import pytest
 
 from vr_ros.core.mathematics import same_value
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.metrics.mathematics import math_measures, published_same_value
-from vr_ros.evaluation.samples import Found, Truth
 
 
 def test_samples_without_answers_need_no_math_verify() -> None:

@@ -9,6 +9,8 @@ from hypothesis.extra.numpy import arrays
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Mask, Size, Status
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.compat import (
     published_count_error,
     published_measures,
@@ -18,7 +20,6 @@ from vr_ros.evaluation.metrics.counting import count_error, count_measures
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.metrics.overlap import box_overlaps, mask_overlaps
 from vr_ros.evaluation.metrics.segmentation import region_measures, region_overlap
-from vr_ros.evaluation.samples import Found, Truth
 
 SHAPE = (5, 6)
 PLANES = arrays(np.bool_, SHAPE, elements=st.booleans(), fill=st.just(False))

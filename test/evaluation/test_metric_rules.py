@@ -6,10 +6,11 @@ from itertools import combinations
 import pytest
 
 from vr_ros.core.types import Status
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.metrics.panel import strict_measures
-from vr_ros.evaluation.metrics.rules import RULES, chosen, rule_measures
-from vr_ros.evaluation.samples import Found, Truth
+from vr_ros.evaluation.metrics.rules import SCORES, chosen, rule_measures
 
 COLOURS = ('red', 'light blue', 'blue', 'none of these')
 
@@ -35,7 +36,7 @@ def test_a_letter_goes_before_a_text_that_is_a_letter() -> None:
 
 
 def score(rule: str, answers: tuple[str, ...], answer: str, choices: tuple[str, ...] = ()) -> float:
-    return RULES[rule](Truth(answers=answers, choices=choices, rule=rule), answer)
+    return SCORES[rule](Truth(answers=answers, choices=choices, rule=rule), answer)
 
 
 @pytest.mark.parametrize(('answer', 'value'), [('C', 1.0), ('blue', 1.0), ('B', 0.0), ('?', 0.0)])

@@ -8,6 +8,8 @@ import pytest
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Status
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.metrics.panel import strict_measures
 from vr_ros.evaluation.pages.plots import (
@@ -20,7 +22,6 @@ from vr_ros.evaluation.pages.plots import (
     reliability,
     round_step,
 )
-from vr_ros.evaluation.samples import Found, Truth
 
 A, B, GROUP = (0, 0, 10, 10), (20, 0, 30, 10), (0, 0, 40, 40)
 

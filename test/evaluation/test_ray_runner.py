@@ -62,7 +62,7 @@ if __name__ == '__main__':
     from oracle import Oracle
     from vr_ros.evaluation import cli
     from vr_ros.evaluation.commands import options
-    from vr_ros.evaluation.datasets.registry import open_data_set
+    from vr_ros.datasets.registry import open_data_set
     path, seconds, fails, how, *arguments = sys.argv[1:]
     oracle = Oracle(partial(open_data_set, path), fails=(fails, how), seconds=float(seconds))
     options.LoadPerceiver = lambda *unused: oracle

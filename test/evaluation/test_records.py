@@ -12,6 +12,8 @@ import pytest
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Size, Status, Task
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.metrics.panel import strict_measures
 from vr_ros.evaluation.runs.records import (
@@ -28,7 +30,6 @@ from vr_ros.evaluation.runs.sample_json import (
     truth_from_json,
     truth_to_json,
 )
-from vr_ros.evaluation.samples import Found, Truth
 
 HEADER = Header('sim_tiny', 'mini', 3, digest_ids(['a', 'b', 'c']), {'split': 'val', 'limit': None})
 MASK = mask_to_rle(np.array([[0, 1, 1], [0, 0, 1]]))

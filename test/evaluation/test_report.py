@@ -13,9 +13,9 @@ from html_page import Page
 from vr_ros.core.palette import colour
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Detection, Perception, Size, Status, Task, Timing
+from vr_ros.datasets.truth import Truth
 from vr_ros.evaluation.pages.demo_page import Case, Report, write_report
 from vr_ros.evaluation.pages.overlay import mask_layer
-from vr_ros.evaluation.samples import Truth
 
 HOSTILE = '"><script>alert(1)</script><img src=x onerror=alert(2)> {{ 7*7 }} \u202e'
 

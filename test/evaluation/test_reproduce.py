@@ -11,11 +11,12 @@ import pytest
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Size
+from vr_ros.datasets.known import KNOWN, find_known
+from vr_ros.datasets.registry import open_data_set
+from vr_ros.datasets.truth import Truth
 from vr_ros.evaluation import cli
-from vr_ros.evaluation.datasets.known import KNOWN, find_known
-from vr_ros.evaluation.datasets.registry import open_data_set
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.panel import published_panel, strict_measures
-from vr_ros.evaluation.samples import Found, Truth
 from vr_ros.models.card import load_card
 
 PAGE = (Path(__file__).parents[2] / 'docs/reproduce.md').read_text(encoding='utf-8')

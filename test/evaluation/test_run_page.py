@@ -14,15 +14,16 @@ from html_page import Page
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Size, Status
-from vr_ros.evaluation.datasets.sample import SampleError
+from vr_ros.datasets.sample import SampleError
+from vr_ros.datasets.truth import Truth
 from vr_ros.evaluation.failures import Kind, Situation, Verdict
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.figures import Figure
 from vr_ros.evaluation.pages.gallery import groups
 from vr_ros.evaluation.pages.run_markdown import write_run_markdown
 from vr_ros.evaluation.pages.run_page import Look, write_run_page
 from vr_ros.evaluation.runs.records import Header, Record, Run
 from vr_ros.evaluation.runs.summary import Summary, figure_text
-from vr_ros.evaluation.samples import Found, Truth
 
 SIZE = Size(64, 48)
 IMAGE = np.full((48, 64, 3), 90, np.uint8)

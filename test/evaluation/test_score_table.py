@@ -8,9 +8,9 @@ import pytest
 
 from vr_ros.core.confidence import Fusion, Term
 from vr_ros.core.types import Size, Status, Task
+from vr_ros.datasets.sample import Sample, SampleError
+from vr_ros.datasets.truth import Truth
 from vr_ros.evaluation import score_records
-from vr_ros.evaluation.datasets.sample import Sample, SampleError
-from vr_ros.evaluation.samples import Truth
 from vr_ros.evaluation.score_records import (
     FeatureKeeper,
     Judged,

@@ -9,9 +9,9 @@ import mini_sets
 import pytest
 from oracle import Oracle
 
+from vr_ros.datasets.registry import open_data_set
 from vr_ros.evaluation import cli
 from vr_ros.evaluation.commands import dataset
-from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.runs import summary
 from vr_ros.evaluation.runs.records import read_records

@@ -6,8 +6,9 @@ import pytest
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Status
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.pages.words import comparison, label_words, said, true_words
-from vr_ros.evaluation.samples import Found, Truth
 
 A, B = (0, 0, 10, 10), (20, 0, 30, 10)
 MASK, HALF = (mask_to_rle(np.arange(200).reshape(10, 20) < n) for n in (200, 100))

@@ -10,6 +10,7 @@ from builtin_interfaces.msg import Duration
 from dispatching import image_cdr
 from rclpy.serialization import deserialize_message, serialize_message
 
+from vr_ros.bags.result_messages import read_result
 from vr_ros.core import types
 from vr_ros.core.types import (
     Detection,
@@ -24,7 +25,6 @@ from vr_ros.core.types import (
     Task,
     Timing,
 )
-from vr_ros.evaluation.bags.result_messages import read_result
 from vr_ros.msg import Detection as DetectionMsg
 from vr_ros.msg import DetectionArray, Outcome
 from vr_ros.msg import Instruction as InstructionMsg

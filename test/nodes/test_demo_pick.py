@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from vr_ros.core.types import Detection, Perception, Position, PositionStatus, Status, Task
+from vr_ros.datasets.truth import Truth
 from vr_ros.evaluation.pages.demo_page import Case
-from vr_ros.evaluation.samples import Truth
 from vr_ros.nodes.demo.pick import located, right_object, wish
 from vr_ros.nodes.demo.pick_record import Pick, PickSession, picks_html, write_pick_claims
 from vr_ros.sim.instructions import answer_key

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from vr_ros.core.types import Detection, Perception, Status, Task, Timing
+from vr_ros.datasets.truth import Truth
 from vr_ros.evaluation.pages.demo_page import Case
-from vr_ros.evaluation.samples import Truth
 from vr_ros.nodes.demo.record import Session
 
 HERE, THERE = (Detection(0, (x, 0.0, x + 10.0, 10.0)) for x in (0.0, 50.0))

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from vr_ros.bags.result_messages import read_result
 from vr_ros.core.types import (
     Detection,
     Instruction,
@@ -18,7 +19,6 @@ from vr_ros.core.types import (
     Task,
     Timing,
 )
-from vr_ros.evaluation.bags.result_messages import read_result
 from vr_ros.nodes.convert import answer_to_msg, detections_to_msg
 from vr_ros.nodes.instruction_queue import Job
 from vr_ros.nodes.results import perception_json, result_json

@@ -13,10 +13,11 @@ from live import Graph
 from recording import program
 from without_ros import evaluate_without_ros
 
+from vr_ros.bags.questions import BagCase, read_cases
 from vr_ros.core.cdr import parse_image
 from vr_ros.core.types import Stamp, Task
-from vr_ros.evaluation.bags.cases import BagCase, differences, read_cases, replay
-from vr_ros.pipeline.decode import decode_image
+from vr_ros.evaluation.bags.replay import differences, replay
+from vr_ros.images.decode import decode_image
 
 ASKED = {'first': 'count the cubes', 'second': 'how many objects are there?',
          'third': 'find the red cube'}

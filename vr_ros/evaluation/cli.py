@@ -5,9 +5,9 @@ import argparse
 import sys
 
 from vr_ros.core.types import PerceptionError
+from vr_ros.datasets.sample import DataSetError
 from vr_ros.evaluation.commands import bag, compare, dataset, merge, report, segmenter, sim
 from vr_ros.evaluation.commands.options import check_options
-from vr_ros.evaluation.datasets.sample import DataSetError
 from vr_ros.evaluation.runs.records import RecordsError
 from vr_ros.evaluation.runs.runner import RunError
 

@@ -29,12 +29,13 @@ from scipy.optimize import linear_sum_assignment
 from vr_ros.core.geometry import box_iou_matrix
 from vr_ros.core.rle import rle_box
 from vr_ros.core.types import Status, Task
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.answers import exact_match
 from vr_ros.evaluation.metrics.detection import HIT_IOU, match
 from vr_ros.evaluation.metrics.overlap import Overlaps, box_overlaps, mask_overlaps
-from vr_ros.evaluation.metrics.rules import RULES
+from vr_ros.evaluation.metrics.rules import SCORES
 from vr_ros.evaluation.metrics.segmentation import region_overlap
-from vr_ros.evaluation.samples import Found, Truth
 
 _ENOUGH = 0.5
 
@@ -133,7 +134,7 @@ def situation_of(truth: Truth) -> Situation:
 def text_score(truth: Truth, found: Found) -> float:
     """Score a text by the rule of its data set, else by the same words: 0 to 1."""
     if truth.rule:
-        return float(RULES[truth.rule](truth, found.answer))
+        return float(SCORES[truth.rule](truth, found.answer))
     return max(exact_match(text, found.answer) for text in truth.answers)
 
 

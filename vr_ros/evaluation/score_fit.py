@@ -13,8 +13,8 @@ from rich.progress import track
 
 from vr_ros.core.confidence import FEATURES, FREE, OWN, Fusion, Term
 from vr_ros.core.types import PerceptionError
-from vr_ros.evaluation.datasets.registry import open_data_set
-from vr_ros.evaluation.datasets.sample import DataSetError
+from vr_ros.datasets.registry import open_data_set
+from vr_ros.datasets.sample import DataSetError
 from vr_ros.evaluation.score_records import (
     CALIBRATION_SEED,
     Judged,

@@ -15,8 +15,9 @@ import numpy as np
 
 from vr_ros.core.confidence import COSTLY
 from vr_ros.core.types import Detection, Size, Status, Task
-from vr_ros.evaluation.datasets.sample import DataSet, SampleError
-from vr_ros.evaluation.samples import Found, Truth
+from vr_ros.datasets.sample import DataSet, SampleError
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.models.card_types import ConfidenceCard
 from vr_ros.pipeline.perceiver import Perceiver
 from vr_ros.pipeline.scoring import Answered, Scorer

@@ -4,8 +4,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping
 
+from vr_ros.datasets.truth import Truth
 from vr_ros.evaluation.failures import Kind, Situation, judge, situation_of
-from vr_ros.evaluation.samples import Found, Truth
+from vr_ros.evaluation.found import Found
 
 Ending = tuple[Truth | None, Found]
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from vr_ros.core.rle import rle_box, rle_to_mask
 from vr_ros.core.types import Detection, Mask, Perception, PerceptionError, Status, Task
-from vr_ros.evaluation.datasets.sample import DataSet, Sample
-from vr_ros.evaluation.samples import Truth
+from vr_ros.datasets.sample import DataSet, Sample
+from vr_ros.datasets.truth import Truth
 
 if TYPE_CHECKING:
     from vr_ros.models.card_types import SegmenterCard

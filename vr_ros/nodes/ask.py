@@ -24,8 +24,8 @@ from rclpy.utilities import remove_ros_args
 from rclpy.validate_topic_name import validate_topic_name
 from rich.console import Console
 
+from vr_ros.bags.result_messages import Result, read_result
 from vr_ros.core.types import Instruction, Mode, Status, Task
-from vr_ros.evaluation.bags.result_messages import Result, read_result
 from vr_ros.nodes.convert import Perceive, instruction_to_msg
 from vr_ros.nodes.results import result_json
 from vr_ros.nodes.screen import ReasoningPrinter, print_perception

@@ -9,9 +9,9 @@ from typing import Any
 
 from vr_ros.core.cdr import CdrHeader, parse_compressed_image, parse_header, parse_image
 from vr_ros.core.types import PerceptionError, PositionStatus, Size, Stamp, Status
+from vr_ros.images.image_header import read_image_header
 from vr_ros.nodes.parameter_spec import ParameterError
 from vr_ros.pipeline.frame_sender import FrameData
-from vr_ros.pipeline.image_header import read_image_header
 from vr_ros.pipeline.protocol import FrameKind, Viewpoint
 
 # An image waits for its depth for as long as two newer ones have not come either.

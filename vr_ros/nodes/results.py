@@ -5,8 +5,8 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+from vr_ros.bags.result_messages import Result
 from vr_ros.core.types import Detection, Perception
-from vr_ros.evaluation.bags.result_messages import Result
 
 
 def perception_json(perception: Perception, *, masks: bool = True) -> dict[str, Any]:

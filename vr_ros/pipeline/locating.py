@@ -10,9 +10,9 @@ import numpy as np
 from vr_ros.core.cdr import Serialized, parse_camera_info, parse_compressed_image, parse_image
 from vr_ros.core.location import locate_all
 from vr_ros.core.types import Detection, PerceptionError, PositionStatus, Size
+from vr_ros.images.decode import decode_depth
+from vr_ros.images.decode_depth_compressed import decode_compressed_depth
 from vr_ros.pipeline.camera_model import CameraModel
-from vr_ros.pipeline.decode import decode_depth
-from vr_ros.pipeline.decode_depth_compressed import decode_compressed_depth
 from vr_ros.pipeline.point_map import point_map, register, same_view
 from vr_ros.pipeline.protocol import FrameKind
 

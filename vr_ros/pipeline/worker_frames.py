@@ -12,7 +12,7 @@ from vr_ros.pipeline.frame_ring import FrameRing
 from vr_ros.pipeline.protocol import FrameKind, FrameRef
 
 # Not imported with this module: they need OpenCV, and the node is to hear of loading at once.
-DECODE = 'vr_ros.pipeline.decode'
+DECODE = 'vr_ros.images.decode'
 LOCATE = 'vr_ros.pipeline.locating'
 
 

@@ -1,1 +1,1 @@
-"""Bags as they were recorded, read without ROS."""
+"""What a bag holds, examined: its answers of then, or those of a model that is asked again."""

@@ -12,9 +12,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from vr_ros.evaluation.bags.cases import Questions, read_questions
-from vr_ros.evaluation.bags.export import export_images
-from vr_ros.evaluation.bags.files import BagError
+from vr_ros.bags.export import export_images
+from vr_ros.bags.files import BagError
+from vr_ros.bags.questions import Questions, read_questions
+from vr_ros.evaluation.bags.bag_set import NO_RESULT, BagSet, ask_recorded
+from vr_ros.evaluation.bags.frame_truths import FrameTruths, TopicBoxes, open_truths
 from vr_ros.evaluation.commands.options import (
     add_model_options,
     add_run_options,
@@ -23,8 +25,6 @@ from vr_ros.evaluation.commands.options import (
     records_path,
 )
 from vr_ros.evaluation.commands.reports import write_reports
-from vr_ros.evaluation.datasets.bag import NO_RESULT, BagSet, ask_recorded
-from vr_ros.evaluation.datasets.frame_truths import FrameTruths, TopicBoxes, open_truths
 from vr_ros.evaluation.runs.asking import Asks
 from vr_ros.evaluation.runs.records import Record
 from vr_ros.evaluation.runs.run import complete, header_of

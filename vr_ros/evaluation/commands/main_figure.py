@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from vr_ros.evaluation.datasets.sample import DataSet, main_figure
+from vr_ros.datasets.sample import DataSet, main_figure
 from vr_ros.evaluation.runs.summary import Summary
 
 

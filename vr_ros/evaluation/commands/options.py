@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from vr_ros.datasets.sample import DataSet
 from vr_ros.evaluation.claims import require_writable
 from vr_ros.evaluation.commands.reports import FILES, add_report_options
-from vr_ros.evaluation.datasets.sample import DataSet
 from vr_ros.evaluation.runs.ray_runner import ask_with_ray, has_ray
 from vr_ros.evaluation.runs.records import RecordsError
 from vr_ros.evaluation.runs.run import Asker

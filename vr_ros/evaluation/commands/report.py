@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from vr_ros.datasets.registry import open_data_set
+from vr_ros.datasets.sample import DataSet
 from vr_ros.evaluation.commands.reports import add_report_options, write_reports
-from vr_ros.evaluation.datasets.registry import open_data_set
-from vr_ros.evaluation.datasets.sample import DataSet
 from vr_ros.evaluation.runs.records import Header, RecordsError, read_records
 from vr_ros.evaluation.runs.summary import Summary
 
@@ -62,7 +62,7 @@ def _simulated(header: Header) -> tuple[DataSet | None, Sequence[str]]:
     if not header.dataset.startswith('sim '):
         return None, ()
     # Not before: they bring the renderer.
-    from vr_ros.evaluation.datasets.sim_scenes import SimScenes, simulator_digest
+    from vr_ros.datasets.sim_scenes import SimScenes, simulator_digest
 
     if header.options.get('simulator') != simulator_digest():
         return None, ['the simulator has changed since: its pictures are left out']

@@ -5,7 +5,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from vr_ros.evaluation.datasets.sample import DataSet
+from vr_ros.datasets.sample import DataSet
 from vr_ros.evaluation.runs.summary import Summary
 
 # Names of the options that are files to be written.

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vr_ros.core.types import PerceptionError
+from vr_ros.datasets.photos import NAME
+from vr_ros.datasets.registry import open_data_set
 from vr_ros.evaluation.commands.main_figure import show_main_figure
 from vr_ros.evaluation.commands.options import (
     add_model_options,
@@ -17,8 +19,6 @@ from vr_ros.evaluation.commands.options import (
     records_path,
 )
 from vr_ros.evaluation.commands.reports import write_reports
-from vr_ros.evaluation.datasets.photos import NAME
-from vr_ros.evaluation.datasets.registry import open_data_set
 from vr_ros.evaluation.runs.run import complete, header_of
 from vr_ros.evaluation.runs.runner import Job, model_identity
 from vr_ros.evaluation.runs.summary import Summary

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, job: Job | None = None) -> int:
     :return: 0 complete, 1 some instructions could not be answered.
     """
     # Not before: they bring the renderer.
-    from vr_ros.evaluation.datasets.sim_scenes import SimScenes, simulator_digest
+    from vr_ros.datasets.sim_scenes import SimScenes, simulator_digest
     from vr_ros.evaluation.sim_scores import sim_measures
 
     started = time.monotonic()

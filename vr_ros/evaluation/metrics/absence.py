@@ -4,8 +4,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.measure import Measure, ratio
-from vr_ros.evaluation.samples import Found, Truth
 
 
 @dataclass(frozen=True)

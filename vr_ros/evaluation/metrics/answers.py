@@ -4,8 +4,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vr_ros.core.text_match import anls, exact_match, relaxed_match
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.measure import Measure, mean
-from vr_ros.evaluation.samples import Found, Truth
 
 
 def best_answer(

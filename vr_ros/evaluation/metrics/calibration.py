@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.measure import Measure, Sums, quotient, ratio
 from vr_ros.evaluation.metrics.ranking import Kind, rank
-from vr_ros.evaluation.samples import Found, Truth
 
 BINS = 10
 

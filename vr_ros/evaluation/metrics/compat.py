@@ -22,11 +22,12 @@ import numpy as np
 
 from vr_ros.core.rle import rle_area, rle_box, rle_union
 from vr_ros.core.types import Mask, Status
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.counting import CountError
 from vr_ros.evaluation.metrics.measure import Measure, mean, ratio
 from vr_ros.evaluation.metrics.overlap import compare_regions
 from vr_ros.evaluation.metrics.ranking import Kind, Ranking, rank
-from vr_ros.evaluation.samples import Found, Truth
 
 
 @dataclass(frozen=True)

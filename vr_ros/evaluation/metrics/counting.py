@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.measure import Measure, Sums, mean, quotient
-from vr_ros.evaluation.samples import Found, Truth
 
 
 @dataclass(frozen=True)

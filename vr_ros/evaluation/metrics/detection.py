@@ -8,9 +8,10 @@ import numpy as np
 
 from vr_ros.core.geometry import box_iou_matrix
 from vr_ros.core.matching import best_pairs
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.measure import Measure, Sums, quotient, ratio
 from vr_ros.evaluation.metrics.overlap import Overlaps, box_overlaps, mask_overlaps
-from vr_ros.evaluation.samples import Found, Truth
 
 # 0.5, 0.55, ... 0.95 with the very digits of COCO's evaluation.
 THRESHOLDS = np.linspace(0.5, 0.95, 10)

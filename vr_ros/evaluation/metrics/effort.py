@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from vr_ros.core.types import Status
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.measure import Measure, Quantile, mean
-from vr_ros.evaluation.samples import Found
 
 PARTIAL = (Status.PARTIAL, Status.LIMIT_REACHED)
 LATENCY_SHARES = (0.5, 0.9, 0.95, 0.99)

@@ -4,9 +4,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vr_ros.core.mathematics import same_value
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.answers import best_answer
 from vr_ros.evaluation.metrics.measure import Measure, mean
-from vr_ros.evaluation.samples import Found, Truth
 
 
 def published_same_value(expected: str, answered: str) -> float:

@@ -15,7 +15,8 @@ from vr_ros.core.rle import (
     rle_union,
 )
 from vr_ros.core.types import Mask
-from vr_ros.evaluation.samples import Found, Truth
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.absence import absence, absence_measures
 from vr_ros.evaluation.metrics.answers import answer_measures
 from vr_ros.evaluation.metrics.average_precision import average_precisions
@@ -24,7 +26,6 @@ from vr_ros.evaluation.metrics.measure import Measure
 from vr_ros.evaluation.metrics.ranking import rank
 from vr_ros.evaluation.metrics.rules import rule_measures
 from vr_ros.evaluation.metrics.segmentation import region_measures, region_overlap
-from vr_ros.evaluation.samples import Found, Truth
 
 
 def strict_measures(truths: Sequence[Truth], found: Sequence[Found]) -> list[Measure]:

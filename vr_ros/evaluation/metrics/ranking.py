@@ -10,9 +10,10 @@ from typing import Literal
 
 import numpy as np
 
+from vr_ros.datasets.truth import Truth, true_areas_px
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.detection import THRESHOLDS
 from vr_ros.evaluation.metrics.overlap import Overlaps, box_overlaps, mask_overlaps
-from vr_ros.evaluation.samples import Found, Truth, true_areas_px
 
 Kind = Literal['box', 'mask']
 ScoreBy = Literal['own', 'area', 'constant']

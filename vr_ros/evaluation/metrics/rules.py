@@ -10,11 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 from vr_ros.core.mathematics import same_value
 from vr_ros.core.text_match import anls, exact_match, normalise_answer, relaxed_match
+from vr_ros.datasets.rules import (
+    ANLS,
+    CHOICE,
+    CONTAINED,
+    EXACT,
+    MATHEMATICS,
+    RELAXED,
+    VOTES,
+)
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.measure import Measure, mean
-from vr_ros.evaluation.samples import Found, Truth
 
-CHOICE, VOTES, CONTAINED, MATHEMATICS = (
-    'choice accuracy', 'VQA accuracy', 'answer contained', 'mathematics')
 # So many of ten people have to agree for a whole point.
 _AGREEING = 3
 _NUMBERS = dict(zip(
@@ -96,8 +104,8 @@ def _best(compare: Callable[[str, str], float]) -> Callable[[Truth, str], float]
     return lambda truth, answer: max(compare(text, answer) for text in truth.answers)
 
 
-RULES: Mapping[str, Callable[[Truth, str], float]] = {
-    'VQA exact': _best(exact_match), 'ANLS': _best(anls), 'relaxed accuracy': _best(relaxed_match),
+SCORES: Mapping[str, Callable[[Truth, str], float]] = {
+    EXACT: _best(exact_match), ANLS: _best(anls), RELAXED: _best(relaxed_match),
     CHOICE: choice_score, VOTES: votes_score, CONTAINED: contained_score,
     MATHEMATICS: _best(same_value),
 }
@@ -115,7 +123,7 @@ def rule_measures(truths: Sequence[Truth], found: Sequence[Found]) -> list[Measu
     """
     scores = [
         None if not truth.rule else
-        0.0 if answered.status.is_error else float(RULES[truth.rule](truth, answered.answer))
+        0.0 if answered.status.is_error else float(SCORES[truth.rule](truth, answered.answer))
         for truth, answered in zip(truths, found, strict=True)]
     return [
         *(mean(name, [score if truth.rule == name else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.measure import Measure, mean, ratio
 from vr_ros.evaluation.metrics.overlap import RegionOverlap, compare_regions
-from vr_ros.evaluation.samples import Found, Truth
 
 
 def region_overlap(truth: Truth, found: Found) -> RegionOverlap | None:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from vr_ros.core.types import Perception, Status, Timing
-from vr_ros.evaluation.datasets.sample import size_of
+from vr_ros.datasets.sample import size_of
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.detection import count_hits
 from vr_ros.evaluation.pages.overlay import drawn, picture
 from vr_ros.evaluation.pages.page import write_page
 from vr_ros.evaluation.pages.words import comparison, label_words, said, true_words
-from vr_ros.evaluation.samples import Found, Truth
 from vr_ros.evaluation.totals import Ending, count_endings, is_right, median_ms
 
 

@@ -11,13 +11,14 @@ import numpy as np
 
 from vr_ros.core.rle import rle_area, rle_box
 from vr_ros.core.types import Detection, Mask, Size, Status
-from vr_ros.evaluation.datasets.sample import DataSet, SampleError, size_of
+from vr_ros.datasets.sample import DataSet, SampleError, size_of
+from vr_ros.datasets.truth import Truth
 from vr_ros.evaluation.failures import Kind, Situation, Verdict
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.overlap import box_overlaps, mask_overlaps
 from vr_ros.evaluation.pages.overlay import drawn, picture
 from vr_ros.evaluation.pages.words import comparison, label_words, said, true_words
 from vr_ros.evaluation.runs.records import Record
-from vr_ros.evaluation.samples import Found, Truth
 
 _log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from vr_ros.core.geometry import box_iou_matrix
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.calibration import calibration_measures, confidences
 from vr_ros.evaluation.metrics.segmentation import region_overlap
-from vr_ros.evaluation.samples import Found, Truth
 
 Pairs = Sequence[tuple[Truth, Found]]
 

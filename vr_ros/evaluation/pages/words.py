@@ -4,9 +4,10 @@ from __future__ import annotations
 from collections import Counter
 
 from vr_ros.core.rle import rle_area
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.metrics.detection import match_boxes
 from vr_ros.evaluation.metrics.segmentation import region_overlap
-from vr_ros.evaluation.samples import Found, Truth
 
 _MAX_ANSWERS = 5
 

@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 
 from vr_ros.core.types import Perception, PerceptionError, Status, Task
-from vr_ros.evaluation.datasets.sample import DataSet, Sample, SampleError
+from vr_ros.datasets.sample import DataSet, Sample, SampleError
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.runs.records import Record
-from vr_ros.evaluation.samples import Found
 from vr_ros.pipeline.worker_errors import is_device_lost, is_out_of_memory, one_line
 from vr_ros.pipeline.worker_memory import release_memory
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vr_ros.evaluation.datasets.sample import DataSetError
+from vr_ros.datasets.sample import DataSetError
 from vr_ros.evaluation.runs.asking import RunError, ask
 from vr_ros.evaluation.runs.records import Record
 from vr_ros.evaluation.runs.runner import Job, load

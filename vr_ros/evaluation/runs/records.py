@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 from vr_ros.evaluation.runs.sample_json import (
     found_from_json,
     found_to_json,
     truth_from_json,
     truth_to_json,
 )
-from vr_ros.evaluation.samples import Found, Truth
 
 FORMAT = 'vr_ros evaluation records'
 VERSION = 1

@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from vr_ros.evaluation.datasets.sample import DataSet
+from vr_ros.datasets.sample import DataSet
 from vr_ros.evaluation.runs.progress import Meter
 from vr_ros.evaluation.runs.records import (
     Header,

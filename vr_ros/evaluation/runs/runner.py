@@ -13,7 +13,7 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 from vr_ros.core.types import PerceptionError
-from vr_ros.evaluation.datasets.sample import DataSet, digest
+from vr_ros.datasets.sample import DataSet, digest
 from vr_ros.evaluation.runs.asking import Asks, RunError, ask
 from vr_ros.evaluation.runs.records import Record
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from vr_ros.core.types import Mask, Size, Status, Task
-from vr_ros.evaluation.samples import Found, Truth
+from vr_ros.datasets.truth import Truth
+from vr_ros.evaluation.found import Found
 
 
 def mask_to_json(mask: Mask | None) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from mcap.records import Channel, Message, Schema
 
-from vr_ros.evaluation.bags.mcap_files import Damage, mcap_files, read_parts
+from vr_ros.bags.mcap_files import Damage, mcap_files, read_parts
 from vr_ros.nodes.bags.writer import BagTopic, BagWriter
 
 

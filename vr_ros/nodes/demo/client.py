@@ -20,9 +20,9 @@ from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CompressedImage
 
+from vr_ros.bags.result_messages import Result, read_result, read_stamp
 from vr_ros.core.types import Instruction
-from vr_ros.evaluation.bags.result_messages import Result, read_result, read_stamp
-from vr_ros.evaluation.samples import Truth
+from vr_ros.datasets.truth import Truth
 from vr_ros.nodes import qos
 from vr_ros.nodes.convert import (
     AnswerMsg,

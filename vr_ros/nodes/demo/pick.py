@@ -19,10 +19,10 @@ from rich.rule import Rule
 from rich.text import Text
 from std_msgs.msg import Header, String
 
+from vr_ros.bags.result_messages import read_stamp
 from vr_ros.core.types import Instruction, Perception, Position, Stamp
-from vr_ros.evaluation.bags.result_messages import read_stamp
+from vr_ros.datasets.truth import Truth
 from vr_ros.evaluation.pages.demo_page import Case
-from vr_ros.evaluation.samples import Truth
 from vr_ros.nodes import qos
 from vr_ros.nodes.demo.client import IMAGES_KEPT_S, DemoClient, DemoError, Exchange, decoded
 from vr_ros.nodes.demo.pick_record import Pick, PickSession, metres

@@ -59,7 +59,7 @@ def decode(frame: Frame) -> np.ndarray:
     :return: (H, W, 3) uint8 RGB.
     :raises PerceptionError: as the worker does.
     """
-    from vr_ros.pipeline.decode import decode_compressed, decode_image
+    from vr_ros.images.decode import decode_compressed, decode_image
     decoder = decode_image if frame.kind is FrameKind.IMAGE else decode_compressed
     return decoder(frame.cdr)
 

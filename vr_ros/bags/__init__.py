@@ -1,0 +1,1 @@
+"""Bags as they were recorded, read without ROS."""

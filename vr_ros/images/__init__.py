@@ -1,0 +1,1 @@
+"""Pixels and depths out of the bytes of ROS messages."""
