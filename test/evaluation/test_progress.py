@@ -6,7 +6,7 @@ import io
 import pytest
 from rich.console import Console
 
-from vr_ros.evaluation.runs.progress import LINE_EVERY_S, Meter
+from vr_ros.progress import LINE_EVERY_S, Meter
 
 
 class Clock:

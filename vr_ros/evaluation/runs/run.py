@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from vr_ros.datasets.sample import DataSet
-from vr_ros.evaluation.runs.progress import Meter
 from vr_ros.evaluation.runs.records import (
     Header,
     Record,
@@ -18,6 +17,7 @@ from vr_ros.evaluation.runs.records import (
 )
 from vr_ros.evaluation.runs.runner import Job, RunError
 from vr_ros.evaluation.runs.shards import SHARD, WHOLE, Shard
+from vr_ros.progress import Meter
 
 # Puts samples, by their places, to models; gives records as they are done.
 Asker = Callable[[Job, Sequence[int]], Iterator[Sequence[Record]]]

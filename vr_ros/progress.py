@@ -15,7 +15,7 @@ LINE_EVERY_S = 30.0
 
 
 class Meter:
-    """Shows samples as they are done; to be used as a context.
+    """Shows samples, or what else is counted, as they are done; to be used as a context.
 
     The rate is that of this run: what an earlier one did does not count. Nor does the time until
     the first answers, when models are loaded, as soon as there are others to go by.
@@ -24,23 +24,24 @@ class Meter:
     :param done: how many of them an earlier run did.
     :param console: where; None: standard error.
     :param clock: seconds.
+    :param what: is counted.
     """
 
     def __init__(
         self, total: int, done: int = 0, console: Console | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic, what: str = 'samples',
     ) -> None:
         self._total, self._done, self._clock = total, done, clock
-        self._console = console or Console(stderr=True)
+        self._console, self._what = console or Console(stderr=True), what
         # Times, and what was done by then: the beginning, and after the first answers.
         self._marks = [(clock(), done)]
         self._said = self._marks[0][0]
         self._bar: Progress | None = None
         if self._console.is_terminal:
             self._bar = Progress(
-                TextColumn('samples'), BarColumn(), MofNCompleteColumn(), _Speed(self),
+                TextColumn(what), BarColumn(), MofNCompleteColumn(), _Speed(self),
                 console=self._console)
-            self._task = self._bar.add_task('samples', total=total, completed=done)
+            self._task = self._bar.add_task(what, total=total, completed=done)
 
     def __enter__(self) -> Meter:
         if self._bar:
@@ -84,7 +85,8 @@ class Meter:
 
     def _say(self) -> None:
         self._said = self._clock()
-        self._console.print(f'samples: {self._done}/{self._total}, {self.speed}', highlight=False)
+        self._console.print(
+            f'{self._what}: {self._done}/{self._total}, {self.speed}', highlight=False)
 
 
 class _Speed(ProgressColumn):
