@@ -36,12 +36,14 @@ class Scoring:
         data set, see :mod:`.ground_truth`.
     :param parameters: of the verifier.
     :param accuracy_ratio, format_ratio: weights; None takes the verifier's own.
+    :param ground_truth: None: written from what is true.
     """
 
     verifier: str = ''
     parameters: Mapping[str, Any] = field(default_factory=dict)
     accuracy_ratio: float | None = None
     format_ratio: float | None = None
+    ground_truth: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
