@@ -1,6 +1,6 @@
 # Makes the environment and builds the interfaces; each step is skipped when nothing that it depends
-# on has changed. Sourced by run. Reads ROOT, ROS_DISTRO, PYTHON; sets DISTRO, OPT_ROS, VENV,
-# WORKSPACE.
+# on has changed. Sourced by run. Reads ROOT, ROS_DISTRO, PYTHON, VR_ROS_TRAINING; sets DISTRO,
+# OPT_ROS, VENV, WORKSPACE.
 # shellcheck shell=bash
 
 WHEEL_DISTROS='jazzy kilted'
@@ -133,6 +133,19 @@ ensure_packages() {
   printf '%s\n' "$stamp" >"$VENV/vr_ros.stamp"
 }
 
+# The trainers of reinforcement learning, for those who ask for them: no robot needs them.
+ensure_trainers() {
+  local folder=$ROOT/requirements constraints stamp
+  constraints=$folder/constraints.txt
+  [[ -z $OPT_ROS ]] || constraints=$folder/constraints-opt-ros.txt
+  stamp="$(cat "$VENV/vr_ros.stamp") $(hash_files "$folder/train.txt")"
+  [[ $(cat "$VENV/vr_ros_train.stamp" 2>/dev/null) != "$stamp" ]] || return 0
+  logged "installing what train grpo needs into ${VENV##*/} (once)" "$WORKSPACE/pip_train.log" \
+    "$VENV/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
+    -r "$folder/train.txt" -c "$constraints"
+  printf '%s\n' "$stamp" >"$VENV/vr_ros_train.stamp"
+}
+
 # Lays out the package as links: CMake refuses include directories below the source directory, and
 # .venv lies in ROOT. Installed launch and config files are then links too, so an edit needs no
 # build. What is installed stays in place: other processes may be using it.
@@ -188,6 +201,7 @@ ensure_workspace() {
   fi
   if [[ -z $OPT_ROS && ! -d $VENV ]]; then require_build_tools; fi
   ensure_packages
+  [[ ${VR_ROS_TRAINING:-0} == 0 ]] || ensure_trainers
   ensure_build
   exec {lock}>&-
 }
