@@ -1,0 +1,1 @@
+"""Reward entry points for other trainers, and converters of rows to their columns."""
