@@ -24,9 +24,9 @@ from vr_ros.core.confidence import Fusion
 from vr_ros.core.types import PerceptionError, ScoreSource
 from vr_ros.datasets.sample import DataSetError
 from vr_ros.evaluation.claims import Claim, print_claims, write_claims
-from vr_ros.evaluation.score_fit import add_scene_options, collect
-from vr_ros.evaluation.score_records import CALIBRATION_SEED, SAMPLES, Judged, absent_scenes
-from vr_ros.evaluation.score_table import (
+from vr_ros.evaluation.scores.fit import add_scene_options, collect
+from vr_ros.evaluation.scores.records import CALIBRATION_SEED, SAMPLES, Judged, absent_scenes
+from vr_ros.evaluation.scores.table import (
     Row,
     gain,
     own_only,

@@ -23,7 +23,7 @@ from vr_ros.evaluation.metrics.figures import figures
 from vr_ros.evaluation.metrics.overlap import compare_regions
 from vr_ros.evaluation.runs.records import Record, read_records
 from vr_ros.evaluation.runs.runner import Job
-from vr_ros.evaluation.sim_scores import sim_measures
+from vr_ros.evaluation.scores.sim import sim_measures
 from vr_ros.sim.instructions import answer_key, generate_many
 from vr_ros.sim.renderer import render_scene
 from vr_ros.sim.templates import TEMPLATES

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from vr_ros.core.types import Size, Status
-from vr_ros.evaluation import score_fit
-from vr_ros.evaluation.score_fit import FitError, card_lines, fit_fusion, main
-from vr_ros.evaluation.score_records import Judged
+from vr_ros.evaluation.scores import fit
+from vr_ros.evaluation.scores.fit import FitError, card_lines, fit_fusion, main
+from vr_ros.evaluation.scores.records import Judged
 from vr_ros.models.card_confidence import read_confidence
 from vr_ros.models.schema import Section
 
@@ -106,13 +106,13 @@ def test_bad_usage(arguments, capsys):
 
 def test_without_the_library_it_says_how_to_get_it(monkeypatch, capsys):
     monkeypatch.setitem(__import__('sys').modules, 'sklearn.linear_model', None)
-    monkeypatch.setattr(score_fit, 'collect', lambda options: made_up(50))
+    monkeypatch.setattr(fit, 'collect', lambda options: made_up(50))
     assert main(['--scenes', '1']) == 2
     assert "pip install '.[train]'" in capsys.readouterr().err
 
 
 def test_the_numbers_are_printed(monkeypatch, capsys):
-    monkeypatch.setattr(score_fit, 'collect', lambda options: made_up(300))
+    monkeypatch.setattr(fit, 'collect', lambda options: made_up(300))
     assert main(['--features', 'tokens', 'area']) == 0
     said = capsys.readouterr().out
     assert said.startswith('# 270 objects of 300 answers, scenes from seed 2000000')

@@ -10,8 +10,8 @@ from vr_ros.core.confidence import Fusion, Term
 from vr_ros.core.types import Size, Status, Task
 from vr_ros.datasets.sample import Sample, SampleError
 from vr_ros.datasets.truth import Truth
-from vr_ros.evaluation import score_records
-from vr_ros.evaluation.score_records import (
+from vr_ros.evaluation.scores import records
+from vr_ros.evaluation.scores.records import (
     FeatureKeeper,
     Judged,
     absent_scenes,
@@ -19,7 +19,7 @@ from vr_ros.evaluation.score_records import (
     samples,
     scenes,
 )
-from vr_ros.evaluation.score_table import (
+from vr_ros.evaluation.scores.table import (
     FIGURES,
     gain,
     own_only,
@@ -156,7 +156,7 @@ def test_answers_survive_the_file(tmp_path, monkeypatch):
         some.features)
     assert all(len(values) == len(some.found) for values in some.features.values())
     # Now nothing is loaded.
-    monkeypatch.setattr(score_records, 'Perceiver', None)
+    monkeypatch.setattr(records, 'Perceiver', None)
     (again,) = judged_all('sim_tiny', 'cpu', scenes(2_000_001, 1), cache)
     for one, other in zip(first, again, strict=True):
         assert one.as_json() == other.as_json()

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 # Imported when called: the trainers need torch, this module does not.
 RECIPES = {
+    'data': 'vr_ros.training.data.command',
     'sim_tiny': 'vr_ros.training.trainers.sim_tiny',
     'grpo': 'vr_ros.training.trainers.grpo.command',
     # Fits on answers of the whole pipeline, which the training knows nothing of.
-    'scores': 'vr_ros.evaluation.score_fit',
+    'scores': 'vr_ros.evaluation.scores.fit',
 }
 
 

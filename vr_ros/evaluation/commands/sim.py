@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, job: Job | None = None) -> int:
     """
     # Not before: they bring the renderer.
     from vr_ros.datasets.sim_scenes import SimScenes, simulator_digest
-    from vr_ros.evaluation.sim_scores import sim_measures
+    from vr_ros.evaluation.scores.sim import sim_measures
 
     started = time.monotonic()
     job = job or job_of(options, partial(

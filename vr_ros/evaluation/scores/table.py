@@ -15,7 +15,7 @@ from vr_ros.evaluation.metrics.discrimination import Discrimination
 from vr_ros.evaluation.metrics.figures import Figure, compare, figures
 from vr_ros.evaluation.metrics.measure import Measure
 from vr_ros.evaluation.metrics.ranking import rank, ranking_scores
-from vr_ros.evaluation.score_records import Judged
+from vr_ros.evaluation.scores.records import Judged
 from vr_ros.pipeline.scoring import SCORES
 
 # These rank only.

@@ -15,7 +15,7 @@ from vr_ros.core.confidence import FEATURES, FREE, OWN, Fusion, Term
 from vr_ros.core.types import PerceptionError
 from vr_ros.datasets.registry import open_data_set
 from vr_ros.datasets.sample import DataSetError
-from vr_ros.evaluation.score_records import (
+from vr_ros.evaluation.scores.records import (
     CALIBRATION_SEED,
     Judged,
     Source,
@@ -23,7 +23,7 @@ from vr_ros.evaluation.score_records import (
     samples,
     scenes,
 )
-from vr_ros.evaluation.score_table import own_only, right_shares
+from vr_ros.evaluation.scores.table import own_only, right_shares
 from vr_ros.sim.instructions import HELDOUT_SEED
 
 SCENES = 500
