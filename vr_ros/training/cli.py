@@ -9,6 +9,7 @@ from collections.abc import Sequence
 RECIPES = {
     'data': 'vr_ros.training.data.command',
     'sim_tiny': 'vr_ros.training.trainers.sim_tiny',
+    'convert': 'vr_ros.training.adapters.convert',
     'grpo': 'vr_ros.training.trainers.grpo.command',
     # Fits on answers of the whole pipeline, which the training knows nothing of.
     'scores': 'vr_ros.evaluation.scores.fit',
