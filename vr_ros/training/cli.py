@@ -12,7 +12,7 @@ RECIPES = {
     'convert': 'vr_ros.training.adapters.convert',
     'grpo': 'vr_ros.training.trainers.grpo.command',
     # Fits on answers of the whole pipeline, which the training knows nothing of.
-    'scores': 'vr_ros.evaluation.scores.fit',
+    'scores': 'vr_ros.evaluation.score_fit',
 }
 
 

@@ -1,0 +1,144 @@
+"""``./run train data NAME``: rows of training data, in sharded Parquet, from any source."""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from vr_ros.core.types import Size
+from vr_ros.datasets.sample import DataSetError
+from vr_ros.training.data.build import Job, build
+from vr_ros.training.data.registry import builders
+from vr_ros.training.data.shards import BROKEN, ShardError, Written
+from vr_ros.training.data.source import Source
+from vr_ros.training.data.storage import Storage
+
+KEEP = 'keep'
+OUT = Path('runs/data')
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build a split.
+
+    :return: 0 done; 1 done, but something broken was left out; 2 bad usage or data; 130 stopped.
+    """
+    known = builders()
+    if arguments[:1] in (['-h'], ['--help']) or not arguments:
+        print('usage: run train data NAME [OPTIONS]; options of one: run train data NAME --help')
+        for name, builder in known.items():
+            print(f'  {name:20} {builder.help}')
+        return 0 if arguments else 2
+    name = arguments[0]
+    if name not in known:
+        return refuse(f'no source "{name}"; there are: {", ".join(known)}')
+    parser = argparse.ArgumentParser(prog=f'run train data {name}', description=known[name].help)
+    known[name].add_options(parser)
+    add_options(parser)
+    return run(name, parser.parse_args(arguments[1:]))
+
+
+def run(name: str, options: argparse.Namespace) -> int:
+    """Build a split with the options of :func:`add_options` and those of the source."""
+    started = time.monotonic()
+    out = options.out or OUT / name
+    try:
+        options.storage = storage_of(options, getattr(builders()[name], 'storage', Storage()))
+        job = Job(partial(open_source, name, options), options.split, options.storage)
+        done = build(job, out, shard_rows=options.shard_size, limit=options.limit,
+                     processes=options.processes)
+    except (DataSetError, ShardError, OSError) as error:
+        return refuse(str(error))
+    except KeyboardInterrupt:
+        print(f'stopped; the same command goes on in {out}', file=sys.stderr)
+        return 130
+    show(out, options.split, done, time.monotonic() - started)
+    return 1 if any('broken' in reason for reason in done.left_out) else 0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what all sources have."""
+    parser.add_argument('--out', type=Path, metavar='DIR',
+                        help=f'folder of the rows (default: {OUT}/NAME)')
+    parser.add_argument('--split', default='train', help='(default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0,
+                        help='of everything that is drawn (default: %(default)s)')
+    parser.add_argument('--limit', type=_positive, metavar='N', help='end with so many rows')
+    parser.add_argument('--shard-size', type=_positive, default=1000, metavar='N',
+                        help='rows per file (default: %(default)s)')
+    parser.add_argument('--processes', type=_positive, default=os.cpu_count() or 1, metavar='N',
+                        help='that make rows (default: one per processor, %(default)s)')
+    stored = parser.add_argument_group('how images are stored')
+    stored.add_argument('--size', type=_size, metavar='SIDE|WxH|keep',
+                        help='all get this size, truth and masks with them; keep: they keep theirs')
+    stored.add_argument('--interpolation', choices=('area', 'bilinear', 'bicubic'))
+    stored.add_argument('--min-pixels', type=_positive, metavar='N', help='with --size keep')
+    stored.add_argument('--max-pixels', type=_positive, metavar='N', help='with --size keep')
+    stored.add_argument('--jpeg', type=_positive, metavar='QUALITY',
+                        help='1 to 100 (default: PNG, without loss)')
+    stored.add_argument('--masks', action='store_true', help="rows tell the objects' masks")
+
+
+def open_source(name: str, options: argparse.Namespace) -> Source:
+    """Open a source, in any process."""
+    return builders()[name].open(options)
+
+
+def storage_of(options: argparse.Namespace, default: Storage) -> Storage:
+    """Change a source's own way of storing images as the options say."""
+    changes = {
+        'interpolation': options.interpolation, 'min_pixels': options.min_pixels,
+        'max_pixels': options.max_pixels, 'jpeg_quality': options.jpeg,
+        'with_masks': options.masks or None}
+    storage = replace(default, **{key: value for key, value in changes.items() if value})
+    if options.size:
+        storage = replace(storage, size=None if options.size == KEEP else options.size)
+    return storage
+
+
+def show(out: Path, split: str, done: Written, seconds: float) -> None:
+    """Print what was written, and what was left out, by reason."""
+    console = Console()
+    table = Table(title=f'{split} in {out}')
+    table.add_column('rows')
+    table.add_column('', justify='right')
+    for task, rows in sorted(done.tasks.items()):
+        table.add_row(task, str(rows))
+    table.add_section()
+    table.add_row('all', str(done.rows))
+    for reason, number in sorted(done.left_out.items()):
+        table.add_row(f'left out: {reason}', str(number))
+    console.print(table)
+    console.print(f'{done.rows} rows in {done.shards} files, {seconds:.1f} s', highlight=False)
+    if done.left_out:
+        console.print(f'what was left out: {out / BROKEN}', highlight=False, soft_wrap=True)
+
+
+def refuse(reason: str) -> int:
+    """Say in one line why nothing is done."""
+    print(f'train data: {" ".join(reason.split())}', file=sys.stderr)
+    return 2
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not from 1 on')
+    return number
+
+
+def _size(text: str) -> Size | str:
+    if text == KEEP:
+        return KEEP
+    width, _, height = text.partition('x')
+    try:
+        return Size(_positive(width), _positive(height or width))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r} is no size: 840, 640x480 or keep') from error
