@@ -32,6 +32,8 @@ from vr_ros.datasets.sample import (
 from vr_ros.datasets.truth import Truth
 
 TRUE = ('mask', 'bbox', 'count', 'answers')
+# Where the image belongs in a text, as sets for training mark it.
+PLACE_OF_IMAGE = '<image>'
 _NUMBERS = 'zero one two three four five six seven eight nine ten'.split()
 
 
@@ -69,7 +71,9 @@ class Columns:
         missing = [name for name in known.columns if name not in rows.columns]
         if not self._names['image']:
             missing.insert(0, 'image')
-        for choice in (('text',), TRUE):
+        if known.turns and known.turns not in rows.columns:
+            missing.append(known.turns)
+        for choice in () if known.turns else (('text',), TRUE):
             if not any(self._names[name] or name in missing for name in choice) and not (
                     choice == ('text',) and known.question):
                 missing.append(' or '.join(ALIASES['text'] if choice == ('text',) else choice))
@@ -92,6 +96,10 @@ class Columns:
         """
         row = self._rows.row(place)
         ours = {name: row.get(theirs) for name, theirs in self._names.items() if theirs}
+        try:
+            _take_out(ours, row, self._known)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise SampleError(f'broken row: {type(error).__name__} {error}') from error
         several = [name for name in row if re.fullmatch(r'image_[2-9]', name) and row[name]]
         if several:
             raise SampleError(f'{len(several) + 1} images, of which one can be asked about')
@@ -114,12 +122,15 @@ class Columns:
                 instruction, truth = text, _truth(row, ours, known, name, size)
         except (TypeError, ValueError) as error:
             raise SampleError(str(error)) from error
-        return Sample(image, instruction, truth, _task(known))
+        kind = row.get(self._known.kind) if self._known.kind else ''
+        return Sample(image, instruction, truth, _task(known), str(kind or ''))
 
     def _text(self, row: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-        text = ours.get('text') or (None if self._names['text'] else self._known.question)
+        asks_nothing = self._names['text'] or self._known.turns
+        text = ours.get('text') or (None if asks_nothing else self._known.question)
         if not isinstance(text, str):
             raise SampleError(f'the text is {text!r}')
+        text = text.replace(PLACE_OF_IMAGE, '').strip()
         if self._known.hides_count:
             text = hide_number(text, ours.get('count'))
         context = row.get(self._known.context)
@@ -130,7 +141,7 @@ class Columns:
     ) -> tuple[str, Truth]:
         """Ask for a text: one of the choices, if there are any, else any text."""
         known, answers = self._known, _answers(ours['answers'])
-        choices = read_choices(ours.get('choices'))
+        choices = () if known.is_open else read_choices(ours.get('choices'))
         is_told = not choices and known.answers_by == 'letter'
         if is_told and answers[0].strip('().') in tuple('ABCDEFGHIJ'):
             choices = choices_in(text)
@@ -144,6 +155,38 @@ class Columns:
         asked = ask_choice(text, choices) if self._names['text'] and not is_told else text
         return f'{asked}\n{ASK}', Truth(
             image, size, answers=right, choices=choices, rule=CHOICE)
+
+
+def _take_out(ours: dict[str, Any], row: Mapping[str, Any], known: Known) -> None:
+    """Take question, answer and count out of what a set wraps them in.
+
+    :raises KeyError, TypeError, ValueError, IndexError: if they are not there.
+    """
+    if known.turns:
+        turns = row[known.turns]
+        said = {turn['from']: turn['value'] for turn in reversed(turns)}
+        ours['text'], ours['answers'] = said['human'], said['gpt']
+    text = ours.get('text')
+    if isinstance(text, list):
+        # Questions that build on each other have no answer of their own.
+        if len(text) != 1:
+            raise ValueError(f'{len(text)} questions, of which one can be asked')
+        ours['text'] = text[0]
+    for name in ('count', 'answers') if known.inside else ():
+        if isinstance(ours.get(name), str):
+            found = re.findall(known.inside, ours[name], re.DOTALL)
+            if not found:
+                raise ValueError(f'no answer in {ours[name][-80:]!r}')
+            ours[name] = float(found[-1]) if name == 'count' else found[-1].strip()
+
+
+def _points(content: Any) -> list[tuple[float, float]] | None:
+    """Read points, given as their x and their y or one by one; none where there are none."""
+    if not content:
+        return None
+    if isinstance(content, Mapping):
+        return list(zip(content['x'], content['y'], strict=True))
+    return [(point['x'], point['y']) for point in content]
 
 
 def hide_number(text: str, number: Any) -> str:
@@ -178,7 +221,8 @@ def _truth(
         count = ours['count']
         if not isinstance(count, int | float) or count < 0 or count % 1 != 0:
             raise SampleError(f'count {count} is no number of objects')
-        return Truth(image, size, count=int(count), answers=answers)
+        return Truth(image, size, count=int(count), answers=answers,
+                     points=_points(ours.get('points')))
     boxes = check_boxes(ours['bbox'], size) if 'bbox' in known else None
     if 'mask' not in known:
         category = '' if boxes is None else str(row.get('category') or ours.get('text') or '')

@@ -18,6 +18,8 @@ ALIASES: Mapping[str, Sequence[str]] = {
     'answers': ('answers', 'answer'),
     'choices': ('choices', 'options'),
     'image_id': ('image_id', 'docId'),
+    # Only where a set is known to have them.
+    'points': (),
 }
 _SHORT = 'Answer with a word or a short phrase.'
 _FINAL = 'Give the final answer alone: a number, an expression or a word.'
@@ -39,6 +41,12 @@ class Known:
     :param question: what to ask where there is no text: the question is in the picture.
     :param hides_count: the text says the number that is asked for, which is taken out.
     :param telling: columns that no other set has together: it is known by them.
+    :param inside: a regular expression; the answer, or count, is what its last match has in the
+        group of it.
+    :param is_open: choices are there, but the question can be answered without: they are not shown.
+    :param turns: column with a conversation, whose first question and answer are taken.
+    :param folder: that paths of images start from.
+    :param kind: column with the kind of the question.
     """
 
     hub_id: str = ''
@@ -53,12 +61,17 @@ class Known:
     question: str = ''
     hides_count: bool = False
     telling: Sequence[str] = ()
+    inside: str = ''
+    is_open: bool = False
+    turns: str = ''
+    folder: str = ''
+    kind: str = ''
 
 
 _OWNER = 'Ricky06662'
 _REFERRING = ('text', 'mask', 'bbox', 'image_id')
 _COUNTED = ('text', 'count', 'image_id')
-KNOWN: Mapping[str, Known] = {
+_EVALUATED = {
     # VisionReasoner's own: one expression for each object, or all of them.
     **{name + all_: Known(f'{_OWNER}/{name}{all_}', 'gIoU', _REFERRING)
        for all_ in ('', '_all') for name in (
@@ -72,7 +85,7 @@ KNOWN: Mapping[str, Known] = {
         'counting_pixmo_validation', 'counting_pixmo_test', 'counting_countbench')},
     # Counting.
     'pixmo-count': Known('allenai/pixmo-count', 'exact count', split='test',
-                         names={'text': 'label', 'image': 'image_url'},
+                         names={'text': 'label', 'image': 'image_url', 'points': 'points'},
                          telling=('image_url', 'count', 'label')),
     'countbench': Known('nielsr/countbench', 'exact count', split='train',
                         names={'count': 'number'}, hides_count=True,
@@ -109,6 +122,32 @@ KNOWN: Mapping[str, Known] = {
     'RealWorldQA': Known('xai-org/RealworldQA', 'answer score', split='test', rule=EXACT,
                          answers_by='letter'),
 }
+_SCORE = 'answer score'
+_BOXED = r'\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}'
+_TRAINED_ON = {
+    'geometry3k': Known('hiyouga/geometry3k', _SCORE, split='test', rule=MATHEMATICS, ask=_FINAL,
+                        is_open=True),
+    'MMK12': Known('FanqingM/MMK12', _SCORE, split='test', rule=MATHEMATICS, ask=_FINAL,
+                   answers_by='letter'),
+    'MM_Math': Known('THU-KEG/MM_Math', _SCORE, rule=MATHEMATICS, ask=_FINAL, inside=_BOXED,
+                     names={'image': 'file_name', 'answers': 'solution'}, folder='images'),
+    'ViRL39K': Known('TIGER-Lab/ViRL39K', _SCORE, rule=MATHEMATICS, ask=_FINAL, inside=_BOXED,
+                     answers_by='letter', kind='category'),
+    'PuzzleVQA': Known('declare-lab/PuzzleVQA', _SCORE, split='train', rule=EXACT, ask=_SHORT,
+                       is_open=True),
+    'AlgoPuzzleVQA': Known('declare-lab/AlgoPuzzleVQA', _SCORE, split='train', rule=EXACT,
+                           ask=_SHORT, is_open=True),
+    'VisualPuzzles': Known('neulab/VisualPuzzles', CHOICE, answers_by='letter'),
+    'ChartQAPro': Known('ahmed-masry/ChartQAPro', RELAXED, split='test', rule=RELAXED, ask=_SHORT,
+                        names={'text': 'Question', 'answers': 'Answer'}, context='Paragraph',
+                        kind='Question Type', telling=('Question', 'Answer', 'Question Type')),
+    'clevr_cogen_a_train': Known('leonardPKU/clevr_cogen_a_train', 'exact count', split='train',
+                                 names={'count': 'solution'},
+                                 inside=r'<answer>\s*(\d+)\s*</answer>'),
+    'LLaVA-OneVision-Data': Known('lmms-lab/LLaVA-OneVision-Data', _SCORE, rule=EXACT,
+                                  turns='conversations', telling=('conversations', 'data_source')),
+}
+KNOWN: Mapping[str, Known] = {**_EVALUATED, **_TRAINED_ON}
 _ANYTHING = Known()
 
 

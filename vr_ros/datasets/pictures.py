@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vr_ros.datasets.sample import DataSetError, SampleError, decode_image, digest
+from vr_ros.datasets.sample import DataSetError, SampleError, decode_image, digest, read_file
 
 FOLDER = 'images'
 
@@ -19,13 +19,15 @@ class Pictures:
 
     A row that has but a link finds its image as ``images/NAME`` beside the table, whatever its
     suffix, where NAME is the row's ``image_sha256``. Links are never followed: what they lead to
-    may have changed, and is not for a data set to say.
+    may have changed, and is not for a data set to say. One that has the path of a file finds it
+    below the table's folder, never outside.
 
-    :param folder: that the table lies in; None: links lead nowhere.
+    :param folder: that the table lies in; None: links and paths lead nowhere.
+    :param inner: folder in it that paths start from.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None = None, inner: str = '') -> None:
+        self._folder, self._inner = folder, inner
 
     @cached_property
     def _by_name(self) -> Mapping[str, Path]:
@@ -59,13 +61,27 @@ class Pictures:
         if isinstance(content, list):
             content = content[0]
         if isinstance(content, str):
-            return self._linked(row)
+            is_file = 'image_sha256' not in row and '://' not in content
+            return self._file(content) if is_file else self._linked(row)
         data = content.get('bytes') if isinstance(content, Mapping) else content
         if content is None:
             raise SampleError('broken image: there is none')
         if not isinstance(data, bytes):
             raise SampleError('broken image: no bytes of an image file in the column')
         return data
+
+    def _file(self, name: str) -> bytes:
+        if self._folder is None:
+            raise SampleError(f'no image {name[:80]}: the row has but a link to it')
+        root = (self._folder / self._inner).resolve()
+        path = (root / name).resolve()
+        if not path.is_relative_to(root):
+            raise SampleError(f'image {name[:80]} lies outside {root.name}')
+        try:
+            return read_file(path)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise SampleError(f'no image {name[:80]}: {reason}') from error
 
     def _linked(self, row: Mapping[str, Any]) -> bytes:
         name = str(row.get('image_sha256') or '')

@@ -40,12 +40,13 @@ class ReasonSeg:
     published ones, as in VisionReasoner's ``ReasonSeg_val``; flags are no pixels.
 
     :param split: a folder in it; empty: the folder itself, or the only one in it.
+    :param all_texts: each text is a sample, as in LISA's training; ids are then FILE/TEXT.
     :raises DataSetError: if there is no JSON file, or which folder is meant is not clear.
     """
 
     figure = 'gIoU'
 
-    def __init__(self, folder: Path, split: str = '') -> None:
+    def __init__(self, folder: Path, split: str = '', all_texts: bool = False) -> None:
         if not split and not any(folder.glob('*.json')):
             splits = sorted(path.parent.name for path in folder.glob('*/*.json'))
             if len({*splits}) != 1:
@@ -56,7 +57,10 @@ class ReasonSeg:
             raise DataSetError(f'{folder / split}: no JSON files; --split names a folder in'
                                f' {folder}')
         contents = [path.read_bytes() for path in self._files]
-        self.ids = tuple(path.stem for path in self._files)
+        self._texts = [(path, number) for path, content in zip(self._files, contents, strict=True)
+                       for number in range(_number_of_texts(content) if all_texts else 1)]
+        self.ids = tuple(f'{path.stem}/{number}' if all_texts else path.stem
+                         for path, number in self._texts)
         self.name = f'{folder.resolve().name}/{split} {digest(*self.ids, *contents)}'
 
     def load(self, place: int) -> Sample:
@@ -64,11 +68,11 @@ class ReasonSeg:
 
         :raises SampleError: if its image or its shapes cannot be used.
         """
-        path = self._files[place]
+        path, number = self._texts[place]
         try:
             content = read_json(_decode(path.read_bytes()))
             text, shapes = content['text'], content['shapes']
-            text = text[0] if isinstance(text, list) else text
+            text = text[number] if isinstance(text, list) else text
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise SampleError(f'{path.name}: {type(error).__name__} {error}') from error
         if not isinstance(text, str) or not text.strip():
@@ -113,6 +117,15 @@ def draw(shapes: Sequence[Mapping[str, Any]], size: Size) -> np.ndarray:
     for pixels, value in sorted(drawn, key=lambda item: -int(item[0].sum())):
         values[pixels] = value
     return values
+
+
+def _number_of_texts(data: bytes) -> int:
+    """Count the texts of a file; one where it is broken, which is told when it is loaded."""
+    try:
+        text = read_json(_decode(data))['text']
+    except (ValueError, KeyError, TypeError):
+        return 1
+    return max(1, len(text)) if isinstance(text, list) else 1
 
 
 def _decode(data: bytes) -> str:

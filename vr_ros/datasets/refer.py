@@ -36,14 +36,17 @@ def find_refs(path: Path) -> list[Path]:
 class Refer:
     """One sample per sentence; ids are REF/SENTENCE. Sentences for no object are there, too.
 
+    ``numbers`` tells of each sample, without its image, how many objects are asked for.
+
     :param path: of the file of expressions, or of its folder.
-    :param split: val, testA …; empty: the only one.
+    :param split: train, val, testA …; empty: the only one.
+    :param first_only: take the first sentence of each object alone, as VisionReasoner's training.
     :raises DataSetError: if the file is a pickle or no such file, or has no such part.
     """
 
     figure = 'gIoU'
 
-    def __init__(self, path: Path, split: str = '') -> None:
+    def __init__(self, path: Path, split: str = '', first_only: bool = False) -> None:
         files = find_refs(path)
         readable = [file for file in files if file.suffix == '.json']
         if len(readable) != 1:
@@ -53,7 +56,7 @@ class Refer:
         try:
             for file in (refs, folder / 'instances.json'):
                 parts.append(file.read_bytes())
-            self._read(read_json(parts[0]), read_json(parts[1]), split, refs)
+            self._read(read_json(parts[0]), read_json(parts[1]), split, refs, first_only)
         except (OSError, ValueError) as error:
             raise DataSetError(f'{refs}: {error}') from error
         except (KeyError, TypeError) as error:
@@ -66,7 +69,7 @@ class Refer:
 
     def _read(
         self, refs: Sequence[Mapping[str, Any]], instances: Mapping[str, Any], split: str,
-        where: Path,
+        where: Path, first_only: bool,
     ) -> None:
         splits = sorted({str(ref['split']) for ref in refs})
         if split not in splits and (split or len(splits) != 1):
@@ -74,9 +77,11 @@ class Refer:
         chosen = [ref for ref in refs if ref['split'] == (split or splits[0])]
         self._images = {image['id']: image for image in instances['images']}
         self._annotations = {item['id']: item for item in instances['annotations']}
-        self._sentences = [(ref, sentence) for ref in chosen for sentence in ref['sentences']]
+        self._sentences = [(ref, sentence) for ref in chosen
+                           for sentence in ref['sentences'][:1 if first_only else None]]
         self.ids = tuple(f'{ref["ref_id"]}/{sentence["sent_id"]}'
                          for ref, sentence in self._sentences)
+        self.numbers = tuple(len(_annotation_ids(ref)) for ref, _ in self._sentences)
 
     def load(self, place: int) -> Sample:
         """Read one sample.
@@ -87,9 +92,7 @@ class Refer:
         try:
             image = self._images[ref['image_id']]
             name, text = str(image['file_name']), sentence.get('sent') or sentence['raw']
-            ids = ref['ann_id'] if isinstance(ref['ann_id'], list) else [ref['ann_id']]
-            # gRefCOCO says -1 where nothing there is what is asked for.
-            annotations = [self._annotations[number] for number in ids if number != -1]
+            annotations = [self._annotations[number] for number in _annotation_ids(ref)]
         except (KeyError, TypeError) as error:
             raise SampleError(f'broken expression: {type(error).__name__} {error}') from error
         if not isinstance(text, str):
@@ -101,6 +104,13 @@ class Refer:
             raise SampleError(f'broken annotation: {type(error).__name__} {error}') from error
         return Sample(pixels, text, truth, Task.SEGMENTATION,
                       '' if annotations else 'no object')
+
+
+def _annotation_ids(ref: Mapping[str, Any]) -> list[Any]:
+    """Give the objects of an expression; gRefCOCO says -1 where nothing there is what it says."""
+    ids = ref.get('ann_id')
+    ids = ids if isinstance(ids, list) else [ids]
+    return [number for number in ids if number != -1]
 
 
 def _why(path: Path, files: Sequence[Path], readable: Sequence[Path]) -> str:

@@ -10,6 +10,7 @@ from vr_ros.datasets.cvat import Cvat
 from vr_ros.datasets.folder import Folder
 from vr_ros.datasets.hub import cached_snapshot, is_hub_name, is_online, open_hub
 from vr_ros.datasets.known import KNOWN, find_known
+from vr_ros.datasets.lisa_plus import LisaPlus, is_lisa_plus
 from vr_ros.datasets.parquet import Table, open_table
 from vr_ros.datasets.photos import NAME as PHOTOS
 from vr_ros.datasets.photos import Photos
@@ -37,7 +38,7 @@ def open_data_set(name_or_path: str, split: str = '') -> DataSet:
         raise DataSetError(
             f'{path}: files of {" and ".join(formats)}; name one of its files' if formats else
             f'{path}: no data set: no JSON lines, COCO JSON, Parquet or Arrow files, CVAT XML,'
-            ' referring expressions, ReasonSeg shapes or YOLO labels')
+            ' referring expressions, ReasonSeg shapes, LISA++ questions or YOLO labels')
     return next(iter(formats.values()))(path, split)
 
 
@@ -54,7 +55,7 @@ def _open_named(name: str, split: str) -> DataSet:
     return _columns(open_hub(hub_id, split, known.split), hub_id)
 
 
-def _pick(path: Path, suffix: str, split: str) -> Path:
+def pick_file(path: Path, suffix: str, split: str) -> Path:
     """Find the file of a split: the only one, or the one whose name is, or ends with, its name."""
     if path.is_file():
         return path
@@ -71,7 +72,7 @@ def _has(path: Path, *patterns: str) -> bool:
 
 
 def _is_coco(path: Path) -> bool:
-    if find_refs(path) or is_reasonseg(path):
+    if find_refs(path) or is_reasonseg(path) or is_lisa_plus(path):
         return False
     return path.suffix == '.json' or _has(path, 'annotations/*.json') or (
         _has(path, '*.json') and not _has(path, '**/*.arrow', '**/*.parquet'))
@@ -86,21 +87,23 @@ def _open_columns(path: Path, split: str) -> DataSet:
 
 
 def _columns(table: Table, name: str, folder: Path | None = None) -> DataSet:
-    return Columns(table, find_known(name, table.columns), Pictures(folder))
+    known = find_known(name, table.columns)
+    return Columns(table, known, Pictures(folder, known.folder))
 
 
 _FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, str], DataSet]]] = {
     'JSON lines': (
         lambda path: path.suffix == '.jsonl' or _has(path, '*.jsonl'),
-        lambda path, split: Folder(_pick(path, '.jsonl', split))),
+        lambda path, split: Folder(pick_file(path, '.jsonl', split))),
     'tables': (
         lambda path: path.suffix in SUFFIXES or _has(path, *(f'**/*{end}' for end in SUFFIXES)),
         _open_columns),
     'COCO JSON': (
         _is_coco,
-        lambda path, split: Coco(_pick(path, '.json', split), split)),
+        lambda path, split: Coco(pick_file(path, '.json', split), split)),
     'referring expressions': (lambda path: bool(find_refs(path)), Refer),
     'ReasonSeg': (is_reasonseg, ReasonSeg),
+    'LISA++': (is_lisa_plus, lambda path, split: LisaPlus(path)),
     'CVAT XML': (
         lambda path: path.suffix == '.xml' or _has(path, 'annotations.xml'),
         lambda path, split: Cvat(path if path.is_file() else path / 'annotations.xml', split)),

@@ -43,6 +43,8 @@ class Truth:
     :param rule: by which the data set scores an answer, one of RULES in rules.py.
     :param task: that the instruction really is, whatever it was taken for; AUTO: unknown.
     :param labels: words for the objects, as many as boxes; empty: none has any.
+    :param points: (N, 2) x, y of a point on each object, where a data set counts by them; None:
+        unknown.
     :raises ValueError: if what belongs together differs in number.
     """
 
@@ -61,6 +63,7 @@ class Truth:
     rule: str = ''
     task: Task = Task.AUTO
     labels: tuple[str, ...] = ()
+    points: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.boxes is not None:
@@ -71,6 +74,8 @@ class Truth:
         _set(self, 'crowd', np.asarray(crowd, bool).reshape(-1))
         if self.areas_px is not None:
             _set(self, 'areas_px', np.asarray(self.areas_px, float).reshape(-1))
+        if self.points is not None:
+            _set(self, 'points', np.asarray(self.points, float).reshape(-1, 2))
         lengths = {*known, len(self.crowd), number if self.areas_px is None else len(self.areas_px),
                    len(self.labels) or number}
         if len(lengths) > 1:
