@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vr_ros.core.types import Size
-from vr_ros.datasets.sample import SampleError
+from vr_ros.datasets.sample import SampleError, size_of
 from vr_ros.training.data.ground_truth import Objects, mask_json, objects_of, reward_sample, task_of
 from vr_ros.training.data.schema import Row, RowError, check_row
 from vr_ros.training.data.source import Draft
@@ -41,16 +41,15 @@ class Converter:
         """
         truth, source = draft.truth, draft.data_source or self._source
         name, task = f'{source}/{draft.id}', task_of(draft)
-        size, content, objects = Size(0, 0), None, None
+        image, content, size, extra = None, None, Size(0, 0), dict(draft.extra)
         if draft.image is not None:
             image, content = self._stored(draft.image)
-            size = Size(image.shape[1], image.shape[0])
-            objects = objects_of(draft, size)
-            if self._accept and objects:
-                self._accept(image, objects)
-        extra = dict(draft.extra)
-        if draft.image is not None and size != Size(draft.image.shape[1], draft.image.shape[0]):
-            extra['original_size'] = [draft.image.shape[1], draft.image.shape[0]]
+            size = size_of(image)
+            if size != size_of(draft.image):
+                extra['original_size'] = [draft.image.shape[1], draft.image.shape[0]]
+        objects = objects_of(draft, size)
+        if self._accept and objects and image is not None:
+            self._accept(image, objects)
         has_masks = self._storage.with_masks and objects and objects.masks is not None
         try:
             sample = reward_sample(draft, task, objects, name, source, size)

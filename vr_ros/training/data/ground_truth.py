@@ -13,7 +13,7 @@ from vr_ros.core.text_match import read_number
 from vr_ros.core.types import Mask, Size, Task
 from vr_ros.datasets.inner_point import inner_point
 from vr_ros.datasets.rules import ANLS, MATHEMATICS, RELAXED
-from vr_ros.datasets.sample import SampleError
+from vr_ros.datasets.sample import SampleError, size_of
 from vr_ros.datasets.truth import Truth
 from vr_ros.training.data.source import Draft, LeftOut, Scoring
 from vr_ros.training.data.storage import scale_boxes, scale_mask, scale_points
@@ -75,7 +75,9 @@ def objects_of(draft: Draft, stored: Size) -> Objects | None:
         return None
     if truth.crowd is not None and truth.crowd.any():
         raise LeftOut('an object stands for many')
-    given = _size(draft)
+    if draft.image is None:
+        raise SampleError('broken annotation: objects without an image')
+    given = size_of(draft.image)
     masks = truth.masks
     inner = [inner_point(mask) for mask in masks or ()]
     if None in inner:
@@ -182,9 +184,3 @@ def _items(objects: Objects, scoring: Scoring) -> list[dict[str, Any]]:
                 for box, label in zip(boxes.tolist(), labels, strict=True)]
     return [{'bbox_2d': box, 'point_2d': point}
             for box, point in zip(boxes.tolist(), objects.points.tolist(), strict=True)]
-
-
-def _size(draft: Draft) -> Size:
-    if draft.image is None:
-        raise SampleError('broken annotation: objects without an image')
-    return Size(draft.image.shape[1], draft.image.shape[0])
