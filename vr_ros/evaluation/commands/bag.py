@@ -14,9 +14,9 @@ from rich.table import Table
 
 from vr_ros.bags.export import export_images
 from vr_ros.bags.files import BagError
-from vr_ros.bags.questions import Questions, read_questions
+from vr_ros.bags.questions import Questions
+from vr_ros.bags.truth_options import add_truth_options, questions_of, truths_of
 from vr_ros.evaluation.bags.bag_set import NO_RESULT, BagSet, ask_recorded
-from vr_ros.evaluation.bags.frame_truths import FrameTruths, TopicBoxes, open_truths
 from vr_ros.evaluation.commands.options import (
     add_model_options,
     add_run_options,
@@ -42,17 +42,7 @@ def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument('bag', type=Path, help='its folder, or one of its files')
     parser.add_argument('--reperceive', action='store_true',
                         help='ask --model again, in place of the answers in the bag')
-    parser.add_argument('--images', nargs='+', default=[], metavar='TOPIC',
-                        help='where the images are (default: all but overlays, labels, depth)')
-    parser.add_argument('--truth', type=Path, metavar='PATH',
-                        help='annotations of its frames: COCO JSON, CVAT XML, or a folder of YOLO'
-                             ' labels')
-    parser.add_argument('--label', action='append', default=[], metavar='TEXT=LABEL',
-                        help='an instruction and the label or class that it asks for, where that'
-                             ' is not the instruction itself; may be repeated')
-    parser.add_argument('--truth-topic', nargs='+', default=[], metavar='TOPIC',
-                        help='true DetectionArrays, or Detection2DArrays of vision_msgs with the'
-                             ' classes of what is there (default: those under /truth/)')
+    add_truth_options(parser)
     parser.add_argument('--export-images', type=Path, metavar='DIR',
                         help='write the frames that were asked about, to be annotated, and end')
     add_model_options(parser)
@@ -67,17 +57,14 @@ def run(options: argparse.Namespace, make: Callable[[int], Asks] | None = None) 
     :return: 0 complete, 1 something could not be read, was skipped or not answered.
     """
     started = time.monotonic()
-    if options.truth and options.truth_topic:
-        raise BagError('--truth and --truth-topic: one of them')
-    label_of = dict(map(_label, options.label))
-    questions = read_questions(options.bag, options.images, options.truth_topic)
+    questions = questions_of(options.bag, options)
     if not questions.items:
         raise BagError('; '.join([
             f'{options.bag}: no instructions and no results of a perception node in it',
             *questions.problems[:LINES_SHOWN], *questions.bag.notes]))
     if options.export_images:
         return _export(questions, options.export_images)
-    data_set = _with_truths(questions, options, label_of)
+    data_set = BagSet(questions, truths_of(questions, options))
     how: dict[str, Any] = {
         'answers': 'of the model' if options.reperceive else 'in the bag',
         'images': options.images, 'truth topics': options.truth_topic}
@@ -101,30 +88,6 @@ def run(options: argparse.Namespace, make: Callable[[int], Asks] | None = None) 
         summary.write_json(options.json, bag=details)
     write_reports(options, summary, data_set, besides)
     return 1 if summary.is_incomplete or questions.problems else 0
-
-
-def _label(text: str) -> tuple[str, str]:
-    instruction, sign, label = text.rpartition('=')
-    if not sign:
-        raise BagError(f'--label {text!r}: an instruction and its label, as in "find the cup=cup"')
-    return instruction, label
-
-
-def _with_truths(
-    questions: Questions, options: argparse.Namespace, label_of: dict[str, str],
-) -> BagSet:
-    if options.truth:
-        truths = open_truths(options.truth, label_of)
-    elif questions.boxes:
-        truths = FrameTruths(TopicBoxes(questions, options.truth_topic), label_of)
-    elif label_of:
-        raise BagError('--label needs --truth, or a --truth-topic of vision_msgs')
-    else:
-        return BagSet(questions)
-    asked = [item for item in questions.items if item.has_own_picture]
-    truths.require_some((item.picture for item in asked if item.picture),
-                        (item.text for item in asked))
-    return BagSet(questions, truths)
 
 
 def _same(data_set: BagSet) -> BagSet:

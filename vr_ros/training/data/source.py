@@ -2,15 +2,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from vr_ros.core.rle import rle_box
 from vr_ros.core.types import Task
-from vr_ros.datasets.sample import DataSet, Sample
+from vr_ros.datasets.annotations import Annotations
+from vr_ros.datasets.sample import DataSet, Sample, digest, size_of
 from vr_ros.datasets.truth import Truth
 
 
@@ -87,7 +89,8 @@ class Source(Protocol):
     """Drafts by place; opened anew by each process.
 
     ``name``: becomes ``data_source``. ``identity``: names what it was read from and how; a build is
-    only resumed with the same one.
+    only resumed with the same one. If it has ``ids``, messages call its places by them. If it has
+    ``absent``, see :meth:`DataSetSource.absent`, instructions about what is not there can be added.
     """
 
     name: str
@@ -127,6 +130,7 @@ class Recipe:
     :param filters: each looks at a sample and raises LeftOut if it is not wanted.
     :param region_is_object: all pixels asked for are one object, where objects are not told apart;
         else such a sample is left out.
+    :param is_exhaustive: every object of every label is annotated in every image.
     """
 
     name: str = ''
@@ -135,6 +139,7 @@ class Recipe:
     scoring: Scoring = Scoring()
     filters: tuple[Callable[[Sample], None], ...] = ()
     region_is_object: bool = False
+    is_exhaustive: bool = False
 
 
 class DataSetSource:
@@ -146,9 +151,16 @@ class DataSetSource:
     def __init__(self, data_set: DataSet, recipe: Recipe = Recipe(),
                  order: np.ndarray | None = None) -> None:
         self.name = recipe.name or data_set.name
-        self.identity = f'{data_set.name} as {recipe.name}'
         self._data_set, self._recipe = data_set, recipe
         self._order = np.arange(len(data_set.ids)) if order is None else order
+        filters = [getattr(one, '__name__', repr(one)) for one in recipe.filters]
+        self.identity = (f'{data_set.name}, {replace(recipe, filters=())}, {filters},'
+                         f' order {digest(self._order.tobytes())}')
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """What messages call the places."""
+        return [self._data_set.ids[number] for number in self._order]
 
     def __len__(self) -> int:
         return len(self._order)
@@ -165,3 +177,24 @@ class DataSetSource:
             as_object(truth) if recipe.region_is_object else truth,
             recipe.task or truth.task or sample.task, recipe.ability, scoring=recipe.scoring,
             extra={'kind': sample.kind} if sample.kind else {})
+
+    def absent(self, draft: Draft) -> Sequence[str]:
+        """Name labels of which no object is in the image of a draft, for certain.
+
+        :return: in alphabetical order; none where the data set does not tell, or its annotations
+            are not known to be exhaustive.
+        :raises SampleError: an annotation cannot be used.
+        """
+        data_set, image = self._data_set, Path(draft.truth.image).stem
+        if not self._recipe.is_exhaustive or not isinstance(data_set, Annotations):
+            return ()
+        if image not in data_set.images or draft.image is None:
+            return ()
+        size = size_of(draft.image)
+        return [label for label in sorted(data_set.labels)
+                if data_set.annotated(image, label, size) is None]
+
+
+def drawn_order(number: int, seed: int) -> np.ndarray:
+    """Draw an order of places: (number,) int."""
+    return np.random.default_rng(seed).permutation(number)

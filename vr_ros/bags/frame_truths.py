@@ -6,36 +6,18 @@ nothing there is what the instruction asks for.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from vr_ros.bags.index import Picture
 from vr_ros.bags.questions import Questions
 from vr_ros.core.text_match import normalise_answer
 from vr_ros.core.types import Size
+from vr_ros.datasets.annotations import Annotations
 from vr_ros.datasets.registry import open_data_set
 from vr_ros.datasets.sample import DataSetError, check_boxes, digest
 from vr_ros.datasets.truth import Truth
-
-
-@runtime_checkable
-class Annotations(Protocol):
-    """A data set whose truth can be had without its images.
-
-    ``images``: their names without suffix, ``labels``: of objects.
-    """
-
-    name: str
-    images: Set[str]
-    labels: Set[str]
-
-    def annotated(self, image: str, label: str, size: Size) -> Truth | None:
-        """Read what is annotated on an image; None where no object has the label.
-
-        :raises SampleError: it cannot be used.
-        """
 
 
 class FrameTruths:
