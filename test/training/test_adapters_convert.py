@@ -1,12 +1,14 @@
 """``./run train convert``: the columns, the prompts, the order, and rows that cannot be used."""
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from pyarrow import parquet
 from rows_of_data import RIGHT, png, row, text_row, write_rows
 
@@ -113,8 +115,30 @@ def test_every_row_and_every_file_comes_out(data, to) -> None:
         'val-00000-of-00001.parquet': 1}
 
 
+def test_image_and_truth_become_what_the_model_sees(tmp_path) -> None:
+    small = row(0, Size(420, 1680), reward_spec=Sample(
+        'visionreasoner', json.dumps([{'bbox_2d': [50, 200, 100, 400], 'point_2d': [75, 301]}]),
+        'lvis', 'row-0').to_json())
+    data = write_rows(tmp_path / 'data', [small])
+    [one] = convert(data, 'verl')
+    [cell] = one['images']
+    assert Image.open(io.BytesIO(cell['bytes'])).size == (840, 840)
+    spec = json.loads(one['extra_info']['reward_spec'])
+    truth = json.loads(spec['ground_truth'])
+    # 840 / 420 = 2 and 840 / 1680 = 0.5; 150.5 is rounded up, as VisionReasoner prepared its data.
+    assert truth == [{'bbox_2d': [100, 100, 200, 200], 'point_2d': [150, 151]}]
+    assert spec['image_size'] == [840, 840]
+    assert one['reward_model']['ground_truth'] == spec['ground_truth']
+    # Qwen3-VL keeps the aspect ratio, in steps of 32 pixels, and speaks of thousandths.
+    [other] = convert(data, 'trl', '--card', 'qwen3_vl_4b')
+    assert Image.open(io.BytesIO(other['image']['bytes'])).size == (416, 1664)
+    spec = json.loads(other['reward_spec'])
+    assert json.loads(spec['ground_truth']) == [
+        {'bbox_2d': [119, 119, 238, 238], 'point_2d': [179, 179]}]
+
+
 def test_a_drawn_order_with_progress(tmp_path) -> None:
-    data = write_rows(tmp_path / 'data', [row(number, Size(28, 28), task='vqa')
+    data = write_rows(tmp_path / 'data', [row(number, Size(56, 56), task='vqa')
                                           for number in range(150)], files=3)
     plain = [one['id'] for one in convert(data, 'trl')]
     rows = convert(data, 'trl', '--shuffle', '7', '--progress')
@@ -125,7 +149,7 @@ def test_a_drawn_order_with_progress(tmp_path) -> None:
     # A row keeps its own image and truth.
     for one in rows:
         number = int(one['id'].removeprefix('row-'))
-        assert one['image']['bytes'] == png(Size(28, 28), number)
+        assert one['image']['bytes'] == png(Size(56, 56), number)
         assert json.loads(one['reward_spec'])['id'] == one['id']
     again = main(['--to', 'trl', str(data), str(tmp_path / 'again'), '--shuffle', '7'])
     assert again == 0 and [one['id'] for one in read(tmp_path / 'again')] == [
@@ -134,20 +158,23 @@ def test_a_drawn_order_with_progress(tmp_path) -> None:
 
 @pytest.mark.parametrize(('changes', 'reason'), [
     ({'reward_spec': '{}'}, 'without "verifier"'),
-    ({'reward_spec': Sample('numeric', 'many').to_json()}, "'many' is no number"),
-    ({'reward_spec': None}, 'without reward_spec'),
-    ({'task': 'drawing'}, 'no task "drawing"'),
-    ({'problem': ' ? '}, 'the instruction is empty'),
-    ({'progress': 1.5}, 'progress is 1.5'),
-    ({'image': {'bytes': None, 'path': 'far/away.png'}}, 'only named'),
-    ({'width': 640, 'height': 480}, 'visionreasoner_7b sees 840x840'),                # not resized
-    ({'reward_spec': Sample('visionreasoner', '[]', image_size=Size(640, 480)).to_json()},
-     'its truth speaks of 640x480'),
+    ({'reward_spec': Sample('numeric', 'many', 'lvis', 'row-1').to_json()}, "'many' is no number"),
+    ({'reward_spec': Sample('numeric', '1', 'lvis', 'row-2').to_json()}, 'is of lvis row-2'),
+    ({'reward_spec': None}, 'reward_spec is no text'),
+    ({'task': 'drawing'}, "'drawing' is none of detection"),
+    ({'problem': '<|endoftext|>?!'}, None),                        # words are left
+    ({'problem': ' ?!'}, 'the instruction is empty'),
+    ({'progress': 1.5}, 'progress 1.5 is not from 0 to 1'),
+    ({'image': {'bytes': None, 'path': 'far/away.png'}, 'width': 0, 'height': 0}, 'only named'),
+    ({'width': 1, 'task': 'vqa'}, 'more than 200 times'),
+    ({'image': {'bytes': b'not a picture', 'path': ''}, 'width': 640}, 'broken image'),
 ])
 def test_a_row_that_cannot_be_used_is_left_out_by_name(tmp_path, capsys, changes, reason) -> None:
     data = write_rows(tmp_path / 'data', [row(0), row(1, **changes), row(2)])
     out = tmp_path / 'out'
-    assert main(['--to', 'verl', str(data), str(out)]) == 1
+    assert main(['--to', 'verl', str(data), str(out)]) == (0 if reason is None else 1)
+    if reason is None:
+        return
     assert [one['extra_info']['id'] for one in read(out)] == ['row-0', 'row-2']
     [listed] = (tmp_path / 'out.left_out.jsonl').read_text(encoding='utf-8').splitlines()
     assert json.loads(listed)['id'] == 'row-1' and reason in json.loads(listed)['reason']
@@ -168,6 +195,8 @@ def lose_a_column(folder: Path) -> None:
 @pytest.mark.parametrize(('spoil', 'options', 'reason'), [
     (lambda folder: None, ['--card', 'visonreasoner_7b'], 'visionreasoner_7b'),
     (lambda folder: [path.unlink() for path in folder.iterdir()], [], 'holds no files such as'),
+    (lambda folder: next(folder.iterdir()).rename(folder / 'train-00000-of-00002.parquet'), [],
+     'holds 1 of 2 files'),
     (lose_a_column, [], 'has no column task'),
     (damage, [], 'is damaged'),
     (lambda folder: (folder.parent / 'out').mkdir(), [], 'exists'),

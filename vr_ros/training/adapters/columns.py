@@ -1,189 +1,162 @@
-"""Columns of verl, EasyR1 and TRL, from a row of training data.
-
-A row is a mapping with the columns of this project's training data: id, data_source, ability,
-split, image {bytes, path}, width, height, problem, task, reward_spec, progress, and others that no
-trainer needs. See docs/training.md.
-"""
+"""Columns of verl, EasyR1 and TRL, from a row of training data."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from vr_ros.core.types import Size
-from vr_ros.models.card_types import ModelCard
+from vr_ros.datasets.sample import SampleError as BrokenImageError
+from vr_ros.datasets.sample import decode_image
+from vr_ros.models.card_types import ReasonerCard
 from vr_ros.training.adapters.prompts import (
-    IMAGE,
     Prompt,
-    image_size_for,
+    in_model_coordinates,
+    model_size,
     render_prompt,
-    template_system,
 )
-from vr_ros.training.adapters.shared import PROGRESS, SPEC, check, pack, read_row
+from vr_ros.training.adapters.shared import PROGRESS, SPEC, check, pack
+from vr_ros.training.data.schema import TASKS, Row, RowError, check_row, row_from_columns
+from vr_ros.training.data.storage import Storage
 from vr_ros.training.rewards.samples import Sample, SampleError
 
-if TYPE_CHECKING:
-    import pyarrow
-
-NEEDED = ('id', 'data_source', 'ability', 'split', 'image', 'width', 'height', 'problem', 'task',
-          SPEC, PROGRESS)
-# Of what an image is stored in; `datasets` and all three trainers read it.
-ImageCell = dict[str, Any]
+# Stands for the image in a prompt of verl and EasyR1.
+IMAGE = '<image>'
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A row that can be trained on.
+class Ready:
+    """A row that can be trained on, as a model sees it.
 
-    :param row: as it is stored.
-    :param sample: what it is held against.
-    :param image: None for a row of text alone.
+    :param sample: what it is held against, in the model's coordinates.
+    :param image: contents of an image file of the model's size; None for a row of text alone.
     :param place: of the row in its split.
+    :param progress: share of the training at which the row comes, 0 to 1.
     """
 
-    row: Mapping[str, Any]
+    row: Row
     sample: Sample
     prompt: Prompt
-    image: ImageCell | None
+    image: bytes | None
     place: int
+    progress: float | None
 
     @property
-    def extra(self) -> dict[str, Any]:
-        """What scores the row, and what tells it from others."""
-        return {
-            'id': self.row['id'], 'index': self.place, 'split': self.row['split'],
-            SPEC: self.row[SPEC], PROGRESS: self.row[PROGRESS]}
+    def cell(self) -> dict[str, Any] | None:
+        """The image as `datasets` keeps it."""
+        return None if self.image is None else {'bytes': self.image, 'path': self.row.image_path}
 
     @property
     def user(self) -> str:
         """The user's message, with the mark that stands for the image right before the text."""
-        return (IMAGE if self.image else '') + self.prompt.user
+        return ('' if self.image is None else IMAGE) + self.prompt.user
 
-    @property
-    def messages(self) -> list[dict[str, str]]:
+    def messages(self, user: str) -> list[dict[str, str]]:
         """System, if there is one, and user."""
         system = [{'role': 'system', 'content': self.prompt.system}] if self.prompt.system else []
-        return [*system, {'role': 'user', 'content': self.user}]
+        return [*system, {'role': 'user', 'content': user}]
 
 
 @dataclass(frozen=True)
 class Target:
     """A trainer's columns.
 
-    :param schema: makes the pyarrow schema, which is imported when it is needed.
-    :param columns: of one row.
+    :param columns: makes them of one row.
     :param passes_system: whether it can be given a system message.
     """
 
     name: str
-    schema: Callable[[], pyarrow.Schema]
-    columns: Callable[[Checked], dict[str, Any]]
+    columns: Callable[[Ready], dict[str, Any]]
+    schema: pa.Schema
     passes_system: bool = True
 
 
-def check_row(row: Mapping[str, Any], place: int, card: ModelCard) -> Checked:
-    """Render a row's prompt and make sure that its reward can be computed.
+def ready_row(columns: Mapping[str, Any], place: int, card: ReasonerCard,
+              progress: float | None = None) -> Ready:
+    """Get a row ready for a model: prompt, image and truth as the card says.
 
+    :param columns: of the training data.
     :param place: of the row in its split.
+    :param progress: takes the place of the row's own.
     :raises SampleError: it cannot be used with this card; the message says why.
     """
-    sample, _ = read_row(row)
-    check(sample)
-    prompt = render_prompt(card, row['problem'], row['task'])
-    image = row['image'] if row['image'] and row['image'].get('bytes') else None
+    try:
+        row = row_from_columns(columns)
+        sample = check_row(row)
+    except RowError as error:
+        raise SampleError(str(error)) from error
+    task = TASKS[row.task]
+    prompt, image = render_prompt(card, row.problem, task), row.image
     if image is not None:
-        _require_size(row, sample, card)
-    elif row['image'] and row['image'].get('path'):
-        raise SampleError('its image is only named, not stored')
-    return Checked(row, sample, prompt, image, place)
+        seen = model_size(card, row.size, task)
+        sample = in_model_coordinates(sample, row.size, seen, card)
+        image = _resized(image, row.size, seen, card.image(task).interpolation)
+    elif row.image_path:
+        raise SampleError(f'row {row.id!r}: its image is only named, not stored')
+    check(sample)
+    return Ready(row, sample, prompt, image, place,
+                 row.progress if progress is None else progress)
 
 
-def require_system(target: Target, card: ModelCard) -> None:
-    """Make sure that the trainer's prompts say what the node's say.
-
-    :raises SampleError: the card's system message cannot be given to that trainer.
-    """
-    for task, prompt in card.reasoner.tasks.items():
-        system, default = prompt.template.system, template_system(card)
-        if system != default and (not system or not target.passes_system):
-            raise SampleError(
-                f'{card.name}: the system message for {task.name.lower()} is {system!r}, but '
-                f'{target.name} can only give that of the chat template, {default!r}: write it '
-                'into the card')
+def _resized(image: bytes, stored: Size, seen: Size, interpolation: Any) -> bytes:
+    """Store an image anew in the size that the model sees: trainers would choose another one."""
+    if seen == stored:
+        return image
+    storage = Storage(seen, interpolation)
+    try:
+        return storage.encode(storage.resize(decode_image(image)))
+    except BrokenImageError as error:
+        raise SampleError(str(error)) from error
 
 
-def _require_size(row: Mapping[str, Any], sample: Sample, card: ModelCard) -> None:
-    stored = Size(row['width'], row['height'])
-    truth = sample.image_size or stored
-    wanted = image_size_for(card, row['task'], truth)
-    if wanted is not None and not wanted == truth == stored:
-        raise SampleError(
-            f'its image is stored as {_say(stored)}, its truth speaks of {_say(truth)}, and '
-            f'{card.name} sees {_say(wanted)}: all three have to be the same')
-
-
-def _say(size: Size) -> str:
-    return f'{size.width}x{size.height}'
-
-
-def _verl(one: Checked) -> dict[str, Any]:
+def _verl(ready: Ready) -> dict[str, Any]:
     return {
-        'data_source': one.row['data_source'], 'prompt': one.messages,
-        'images': [one.image] if one.image else [], 'ability': one.row['ability'],
-        'reward_model': {'style': 'rule', 'ground_truth': one.sample.ground_truth},
-        'extra_info': one.extra,
+        'data_source': ready.row.data_source, 'prompt': ready.messages(ready.user),
+        'images': [ready.cell] if ready.cell else [], 'ability': ready.row.ability,
+        'reward_model': {'style': 'rule', 'ground_truth': ready.sample.ground_truth},
+        'extra_info': {
+            'id': ready.row.id, 'index': ready.place, 'split': ready.row.split,
+            SPEC: ready.sample.to_json(), PROGRESS: ready.progress},
     }
 
 
-def _easyr1(one: Checked) -> dict[str, Any]:
+def _easyr1(ready: Ready) -> dict[str, Any]:
     return {
-        'problem': one.user, 'answer': pack(one.row[SPEC], one.row[PROGRESS]),
-        'images': [one.image] if one.image else [], 'id': one.row['id'],
-        'data_source': one.row['data_source'],
+        'problem': ready.user, 'answer': pack(ready.sample.to_json(), ready.progress),
+        'images': [ready.cell] if ready.cell else [], 'id': ready.row.id,
+        'data_source': ready.row.data_source,
     }
 
 
-def _trl(one: Checked) -> dict[str, Any]:
-    # TRL puts the image before the first user message's text by itself.
-    messages = [message | {'content': message['content'].removeprefix(IMAGE)}
-                for message in one.messages]
+def _trl(ready: Ready) -> dict[str, Any]:
+    # TRL puts the image before the first user message by itself.
     return {
-        'prompt': messages, 'image': one.image, 'data_source': one.row['data_source'],
-        'id': one.row['id'], SPEC: one.row[SPEC], PROGRESS: one.row[PROGRESS],
+        'prompt': ready.messages(ready.prompt.user), 'image': ready.cell,
+        'data_source': ready.row.data_source, 'id': ready.row.id,
+        SPEC: ready.sample.to_json(), PROGRESS: ready.progress,
     }
 
 
-def _types() -> dict[str, pyarrow.DataType]:
-    import pyarrow as pa
+_TEXT = pa.string()
+_IMAGE = pa.struct([('bytes', pa.binary()), ('path', _TEXT)])
+_MESSAGES = pa.list_(pa.struct([('role', _TEXT), ('content', _TEXT)]))
 
-    text = pa.string()
-    image = pa.struct([('bytes', pa.binary()), ('path', text)])
-    return {
-        'text': text, 'image': image, 'images': pa.list_(image), 'progress': pa.float64(),
-        'messages': pa.list_(pa.struct([('role', text), ('content', text)])),
-        'truth': pa.struct([('style', text), ('ground_truth', text)]),
-        'extra': pa.struct([('id', text), ('index', pa.int64()), ('split', text), (SPEC, text),
-                            (PROGRESS, pa.float64())]),
-    }
-
-
-def _schema(**names: str) -> Callable[[], pyarrow.Schema]:
-    def make() -> pyarrow.Schema:
-        import pyarrow as pa
-
-        types = _types()
-        return pa.schema([(column, types[kind]) for column, kind in names.items()])
-
-    return make
-
-
-VERL = Target('verl', _schema(
-    data_source='text', prompt='messages', images='images', ability='text', reward_model='truth',
-    extra_info='extra'), _verl)
-EASYR1 = Target('easyr1', _schema(
-    problem='text', answer='text', images='images', id='text', data_source='text'), _easyr1,
-    passes_system=False)
-TRL = Target('trl', _schema(
-    prompt='messages', image='image', data_source='text', id='text', reward_spec='text',
-    progress='progress'), _trl)
+VERL = Target('verl', _verl, pa.schema([
+    ('data_source', _TEXT), ('prompt', _MESSAGES), ('images', pa.list_(_IMAGE)),
+    ('ability', _TEXT),
+    ('reward_model', pa.struct([('style', _TEXT), ('ground_truth', _TEXT)])),
+    ('extra_info', pa.struct([
+        ('id', _TEXT), ('index', pa.int64()), ('split', _TEXT), (SPEC, _TEXT),
+        (PROGRESS, pa.float64())])),
+]))
+EASYR1 = Target('easyr1', _easyr1, pa.schema([
+    ('problem', _TEXT), ('answer', _TEXT), ('images', pa.list_(_IMAGE)), ('id', _TEXT),
+    ('data_source', _TEXT),
+]), passes_system=False)
+TRL = Target('trl', _trl, pa.schema([
+    ('prompt', _MESSAGES), ('image', _IMAGE), ('data_source', _TEXT), ('id', _TEXT),
+    (SPEC, _TEXT), (PROGRESS, pa.float64()),
+]))
 TARGETS = {target.name: target for target in (VERL, EASYR1, TRL)}

@@ -10,21 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from vr_ros.core.types import PerceptionError
 from vr_ros.models.card import load_card
 from vr_ros.models.card_types import ModelCard
-from vr_ros.training.adapters.columns import NEEDED, TARGETS, Target, check_row, require_system
-from vr_ros.training.adapters.shards import (
-    ShardError,
-    ShardWriter,
-    count_rows,
-    find_splits,
-    read_rows,
-)
-from vr_ros.training.adapters.shared import PROGRESS
+from vr_ros.progress import Meter
+from vr_ros.training.adapters.columns import TARGETS, Target, ready_row
+from vr_ros.training.adapters.ordered_shards import OrderedWriter, count_rows, find_splits
+from vr_ros.training.adapters.prompts import check_system
+from vr_ros.training.data.shards import ShardError, find_files, iter_columns
 from vr_ros.training.rewards.samples import SampleError
 
 # Of the rows that are left out, so many are named on the screen.
@@ -63,35 +57,34 @@ class Conversion:
     """Writes the rows of one data set for one trainer.
 
     :param folder: with ``<split>-00000-of-00002.parquet``.
-    :raises ShardError: there are none, or a column is missing.
+    :raises ShardError: there are none, or not all of them.
     :raises SampleError: the trainer cannot be given the card's prompts.
     """
 
     def __init__(self, folder: Path, target: Target, card: ModelCard, order: Order) -> None:
-        require_system(target, card)
+        check_system(card, target.passes_system, target.name)
         self._target, self._card, self._order = target, card, order
-        self._splits = find_splits(folder)
-        self.rows = {split: count_rows(files, NEEDED) for split, files in self._splits.items()}
+        self._files = {split: find_files(folder, split) for split in find_splits(folder)}
+        self.rows = {split: count_rows(files) for split, files in self._files.items()}
 
     def write(self, out: Path) -> Iterator[LeftOut | None]:
         """Write all splits to a folder that exists, as many files each as they have.
 
         :return: for each row None, or why it was left out.
+        :raises ShardError: a file is damaged, or lacks a column.
         """
-        for split, files in self._splits.items():
+        for split, files in self._files.items():
             total = self.rows[split]
             places = self._order.places(total).tolist()
-            schema = self._target.schema()
-            with ShardWriter(out, split, schema, total, len(files)) as writer:
-                for row, place in zip(read_rows(files, NEEDED), places, strict=True):
-                    if self._order.with_progress:
-                        row[PROGRESS] = place / total
+            with OrderedWriter(out, split, self._target.schema, total, len(files)) as writer:
+                for columns, place in zip(iter_columns(files), places, strict=True):
+                    progress = place / total if self._order.with_progress else None
                     try:
-                        checked = check_row(row, place, self._card)
+                        ready = ready_row(columns, place, self._card.reasoner, progress)
                     except SampleError as error:
-                        yield LeftOut(split, str(row['id']), str(error))
+                        yield LeftOut(split, str(columns['id']), str(error))
                         continue
-                    writer.add(place, self._target.columns(checked))
+                    writer.add(place, self._target.columns(ready))
                     yield None
 
 
@@ -99,15 +92,18 @@ def convert(conversion: Conversion, out: Path) -> list[LeftOut]:
     """Write a whole data set, or nothing of it.
 
     :param out: does not exist yet. Rows that are left out are listed beside it.
-    :raises ShardError: a file is damaged.
+    :raises ShardError: a file is damaged, or lacks a column.
     """
     partial = out.with_name(f'{out.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    left_out = []
     try:
-        left_out = [one for one in track(
-            conversion.write(partial), 'rows', sum(conversion.rows.values()),
-            console=Console(stderr=True)) if one]
+        with Meter(sum(conversion.rows.values()), what='rows') as meter:
+            for one in conversion.write(partial):
+                meter.advance(1)
+                if one:
+                    left_out.append(one)
     except BaseException:
         shutil.rmtree(partial)
         raise
@@ -149,10 +145,6 @@ def main(arguments: Sequence[str]) -> int:
         left_out = convert(conversion, options.out)
     except (PerceptionError, SampleError, ShardError, OSError) as error:
         return _refuse(str(error))
-    except ModuleNotFoundError as error:
-        if error.name != 'pyarrow':
-            raise
-        return _refuse('needs pyarrow: pip install pyarrow')
     written = sum(conversion.rows.values()) - len(left_out)
     splits = ', '.join(f'{rows} {split}' for split, rows in conversion.rows.items())
     print(f'{options.out}: {written} rows for {options.to} of {splits}')

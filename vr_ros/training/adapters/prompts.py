@@ -1,22 +1,23 @@
-"""Prompts of rows, rendered from a model card as the node renders them.
+"""What a model card makes of a row: the prompt, the image's size, and the truth's coordinates.
 
 Trainers take messages and add the chat tokens by the checkpoint's own chat template, which for the
 Qwen2.5-VL family puts a system message of its own where none is given.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 
 from vr_ros.core.geometry import smart_resize
 from vr_ros.core.prompt import clean_question, render_user_text, validate_instruction
-from vr_ros.core.types import PerceptionError, Size
-from vr_ros.models.card import FAMILIES, OBJECT_TASKS, TASK_KEYS
-from vr_ros.models.card_types import ModelCard
-from vr_ros.training.rewards.samples import SampleError, suggestion
+from vr_ros.core.types import PerceptionError, Size, Task
+from vr_ros.models.card import FAMILIES
+from vr_ros.models.card_types import ModelCard, ReasonerCard
+from vr_ros.training.rewards.samples import Sample, SampleError
 
-IMAGE = '<image>'
 # What a family's chat template says where no system message is given.
 _TEMPLATE_SYSTEM = {'qwen2_5_vl': 'You are a helpful assistant.', 'qwen3_vl': ''}
+_RELATIVE = Size(1000, 1000)
 
 
 @dataclass(frozen=True)
@@ -31,40 +32,76 @@ class Prompt:
     user: str
 
 
-def render_prompt(card: ModelCard, problem: str, task: str) -> Prompt:
-    """Put an instruction into the card's template.
+def render_prompt(card: ReasonerCard, problem: str, task: Task) -> Prompt:
+    """Put an instruction into the card's template, as the node does.
 
     :param problem: as a user says it.
-    :param task: name of a task in lower case.
     :raises SampleError: the card has no prompt for the task, or the instruction says nothing.
     """
-    if task not in TASK_KEYS:
-        raise SampleError(f'no task "{task}"; {suggestion(task, TASK_KEYS)}')
-    reasoner = card.reasoner
     try:
-        template = reasoner.template(TASK_KEYS[task])
-        question = clean_question(
-            validate_instruction(problem), reasoner.question_style(TASK_KEYS[task]))
+        template = card.template(task)
+        question = clean_question(validate_instruction(problem), card.question_style(task))
     except PerceptionError as error:
         raise SampleError(error.message) from error
     return Prompt(template.system, render_user_text(template, question))
 
 
-def template_system(card: ModelCard) -> str:
-    """Give the system message that the checkpoint's chat template adds by itself."""
-    return _TEMPLATE_SYSTEM[card.reasoner.family]
+def check_system(card: ModelCard, passes_system: bool, trainer: str) -> None:
+    """Make sure that a trainer's prompts say what the node's say.
 
-
-def image_size_for(card: ModelCard, task: str, size: Size) -> Size | None:
-    """Tell how large an image has to be stored so that the truth's pixels are the model's.
-
-    :param size: to which the truth refers.
-    :return: None where any size will do: the model speaks of no pixels.
+    :param passes_system: whether the trainer can be given a system message.
+    :raises SampleError: it would say another one.
     """
-    reasoner = card.reasoner
-    if TASK_KEYS[task] not in OBJECT_TASKS or reasoner.coordinates != 'absolute_resized':
-        return None
-    policy = reasoner.image(TASK_KEYS[task])
-    if policy.size is not None:
-        return policy.size
-    return smart_resize(size, FAMILIES[reasoner.family], policy.min_pixels, policy.max_pixels)
+    default = _TEMPLATE_SYSTEM[card.reasoner.family]
+    for task, prompt in card.reasoner.tasks.items():
+        system = prompt.template.system
+        if system != default and (not system or not passes_system):
+            raise SampleError(
+                f'{card.name}: the system message for {task.name.lower()} is {system!r}, but '
+                f'{trainer} can only give that of the chat template, {default!r}: write it into '
+                'the card')
+
+
+def model_size(card: ReasonerCard, stored: Size, task: Task) -> Size:
+    """Tell how large the model sees an image.
+
+    :raises SampleError: its sides differ too much.
+    """
+    policy = card.image(task)
+    try:
+        return policy.size or smart_resize(
+            stored, FAMILIES[card.family], policy.min_pixels, policy.max_pixels)
+    except ValueError as error:
+        raise SampleError(f'its image: {error}') from error
+
+
+def in_model_coordinates(sample: Sample, stored: Size, seen: Size, card: ReasonerCard) -> Sample:
+    """Give a sample with its boxes and points in the numbers that the model writes.
+
+    A truth that the verifier takes in 0..1000 stays; so does what holds no objects.
+
+    :param stored: size of the image in whose pixels the truth is.
+    :param seen: size of the image that the model sees.
+    """
+    wanted = _RELATIVE if card.coordinates == 'relative_1000' else seen
+    if stored == wanted or sample.parameters.get('det_verifier_normalized'):
+        return replace(sample, image_size=seen)
+    return replace(sample, image_size=seen,
+                   ground_truth=_scaled(sample.ground_truth, stored, wanted))
+
+
+def _scaled(truth: str, stored: Size, wanted: Size) -> str:
+    """Scale what is a list of objects, as VisionReasoner's data preparation does."""
+    try:
+        items = json.loads(truth)
+    except ValueError:
+        return truth
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        return truth
+    x, y = wanted.width / stored.width, wanted.height / stored.height
+    for item in items:
+        for key, factors in (('bbox_2d', (x, y, x, y)), ('point_2d', (x, y))):
+            if isinstance(item.get(key), list):
+                item[key] = [int(value * factor + 0.5)
+                             for value, factor in zip(item[key], factors, strict=True)]
+    return json.dumps(items)
