@@ -23,7 +23,8 @@ from vr_ros.training.data.storage import Storage
 Done = tuple[int, list[Row], list[Broken]]
 _AHEAD = 8
 # Names, numbers and paths: reasons that differ in them only are one.
-_PARTICULAR = re.compile(r"""'[^']*'|"[^"]*"|\[[^\]]*\]|\S*\d\S*|\S+[./]\w\S*""")
+_PARTICULAR = re.compile(
+    r"""'[^']*'|"[^"]*"|\[[^\]]*\]|[^\s:;,]*\d[^\s:;,]*|[^\s:;,]*[./]\w[^\s:;,]*""")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ class _Worker:
 
 def _broken(place: int, name: str, error: Exception) -> Broken:
     if isinstance(error, LeftOut):
-        return Broken(place, error.reason, f'{name}: {error.detail}' if error.detail else name)
+        return Broken(place, error.reason, f'{name}: {error.detail}' if error.detail else name,
+                      is_fault=False)
     return Broken(place, reason_of(str(error)), f'{name}: {error}')
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from vr_ros.core.types import Size
 from vr_ros.datasets.sample import DataSetError
 from vr_ros.training.data.build import Job, build
+from vr_ros.training.data.mixing import Mix, Mixed, survey
 from vr_ros.training.data.registry import builders
 from vr_ros.training.data.shards import BROKEN, ShardError, Written
 from vr_ros.training.data.source import Source
@@ -51,6 +52,7 @@ def run(name: str, options: argparse.Namespace) -> int:
     out = options.out or OUT / name
     try:
         options.storage = storage_of(options, getattr(builders()[name], 'storage', Storage()))
+        options.survey = out / f'{options.split}.survey.jsonl'
         job = Job(partial(open_source, name, options), options.split, options.storage)
         done = build(job, out, shard_rows=options.shard_size, limit=options.limit,
                      processes=options.processes)
@@ -60,7 +62,7 @@ def run(name: str, options: argparse.Namespace) -> int:
         print(f'stopped; the same command goes on in {out}', file=sys.stderr)
         return 130
     show(out, options.split, done, time.monotonic() - started)
-    return 1 if any('broken' in reason for reason in done.left_out) else 0
+    return 1 if done.faults else 0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +77,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help='rows per file (default: %(default)s)')
     parser.add_argument('--processes', type=_positive, default=os.cpu_count() or 1, metavar='N',
                         help='that make rows (default: one per processor, %(default)s)')
+    added = parser.add_argument_group('rows that are added, to those of the source')
+    added.add_argument('--joins', type=float, default=0.0, metavar='SHARE',
+                       help='of rows that another one follows: their instruction joined with'
+                            ' another about the same image')
+    added.add_argument('--quoted', action='store_true',
+                       help="join as VisionReasoner's data do: 'a' and 'b'")
+    added.add_argument('--negatives', type=float, default=0.0, metavar='SHARE',
+                       help='of rows that another one follows: an instruction about what is known'
+                            ' not to be in the image')
     stored = parser.add_argument_group('how images are stored')
     stored.add_argument('--size', type=_size, metavar='SIDE|WxH|keep',
                         help='all get this size, truth and masks with them; keep: they keep theirs')
@@ -88,7 +99,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def open_source(name: str, options: argparse.Namespace) -> Source:
     """Open a source, in any process."""
-    return builders()[name].open(options)
+    mix = Mix(options.joins, options.negatives, options.quoted)
+    source = builders()[name].open(options)
+    if not (mix.joins or mix.negatives):
+        return source
+    return Mixed(source, mix, options.seed, survey(source, options.survey))
 
 
 def storage_of(options: argparse.Namespace, default: Storage) -> Storage:

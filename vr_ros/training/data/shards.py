@@ -36,11 +36,13 @@ class Broken:
     :param place: in the source.
     :param reason: it is counted by.
     :param detail: which one, and what exactly.
+    :param is_fault: it cannot be used; else it was not wanted.
     """
 
     place: int
     reason: str
     detail: str = ''
+    is_fault: bool = True
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Written:
 
     :param places: of the source that are done; the next one is this.
     :param left_out: how many for which reason.
+    :param faults: how many of those could not be used.
     :param tasks: rows by task.
     """
 
@@ -56,6 +59,7 @@ class Written:
     rows: int = 0
     shards: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    faults: int = 0
     tasks: Mapping[str, int] = field(default_factory=dict)
     is_whole: bool = False
 
@@ -274,7 +278,9 @@ def _after(done: Written, line: Mapping[str, Any]) -> Written:
     reasons = Counter(one['reason'] for one in line['broken'])
     return Written(
         line['next'], done.rows + line['rows'], done.shards + line['shards'],
-        dict(Counter(done.left_out) + reasons), dict(Counter(done.tasks) + Counter(line['tasks'])))
+        dict(Counter(done.left_out) + reasons),
+        done.faults + sum(one['is_fault'] for one in line['broken']),
+        dict(Counter(done.tasks) + Counter(line['tasks'])))
 
 
 def _read_journal(path: Path) -> list[dict[str, Any]]:
