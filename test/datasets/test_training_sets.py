@@ -32,6 +32,19 @@ def test_first_sentences_alone(tmp_path):
     assert [first.load(place).instruction for place in range(2)] == ['the 0', 'the 1']
 
 
+def test_all_that_is_asked_for_in_an_image_in_one_sample(tmp_path):
+    mini_training.write_refs(tmp_path)
+    data_set = Refer(tmp_path, 'train', first_only=True, joined=True)
+    frame = mini_sets.frames()[1].truth
+    assert data_set.ids == (str(frame.seed),) and data_set.numbers == (2,)
+    sample = data_set.load(0)
+    assert sample.instruction == "'the 0' and 'the 1'"
+    assert sample.truth.masks == tuple(o.mask for o in frame.objects[:2])
+    every = Refer(tmp_path, 'train', joined=True).load(0)                # an object is there once
+    assert every.instruction == "'the 0' and 'other 0' and 'the 1' and 'other 1'"
+    assert len(every.truth.boxes) == 2
+
+
 def test_how_many_objects_an_expression_has_is_known_without_its_image(tmp_path):
     mini_training.write_refs(tmp_path, 'grefs(unc).json')
     data_set = Refer(tmp_path, 'train')
@@ -55,7 +68,8 @@ def test_categories_that_an_image_has_no_object_of(tmp_path, absent):
         assert len(missing) == min(absent, len(KINDS) - len(there))
         assert all(asked[category].is_absent for category in missing)
         for i in places:
-            assert data_set.numbers[i] == data_set.load(i).truth.count
+            truth = data_set.load(i).truth
+            assert data_set.numbers[i] == (-1 if truth.crowd.any() else truth.count)
 
 
 def test_other_images_get_other_absent_categories(tmp_path):

@@ -38,7 +38,7 @@ class Coco:
 
     ``images`` are the names without suffix of all that are listed, ``labels`` those of all
     categories. ``categories`` and ``numbers`` tell of each sample, without its image, what is asked
-    for and how many of these there are, crowds left out.
+    for and how many of these there are; -1: one of them stands for many.
 
     :param path: of the file.
     :param split: name of a folder with images; may be empty.
@@ -73,8 +73,9 @@ class Coco:
         self.ids = tuple(f'{image["id"]}/{category}' for image, category, _ in self._groups)
         require_unique(self.ids, path)
         self.categories = tuple(category for _, category, _ in self._groups)
-        self.numbers = tuple(sum(not a.get('iscrowd') for a in annotations)
-                             for _, _, annotations in self._groups)
+        self.numbers = tuple(
+            -1 if any(a.get('iscrowd') for a in annotations) else len(annotations)
+            for _, _, annotations in self._groups)
         self.images = frozenset(Path(str(i.get('file_name'))).stem for i in content['images'])
         self.labels = frozenset(str(category['name']) for category in content['categories'])
         self._places = {(Path(str(image.get('file_name'))).stem, category): place

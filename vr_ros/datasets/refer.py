@@ -40,13 +40,17 @@ class Refer:
 
     :param path: of the file of expressions, or of its folder.
     :param split: train, val, testA …; empty: the only one.
-    :param first_only: take the first sentence of each object alone, as VisionReasoner's training.
+    :param first_only: take the first sentence of each object alone.
+    :param joined: one sample per image, ``'a' and 'b'``, for all that is asked for there; ids are
+        the image's then. With first_only this is what VisionReasoner is trained on.
     :raises DataSetError: if the file is a pickle or no such file, or has no such part.
     """
 
     figure = 'gIoU'
 
-    def __init__(self, path: Path, split: str = '', first_only: bool = False) -> None:
+    def __init__(
+        self, path: Path, split: str = '', first_only: bool = False, joined: bool = False,
+    ) -> None:
         files = find_refs(path)
         readable = [file for file in files if file.suffix == '.json']
         if len(readable) != 1:
@@ -56,7 +60,8 @@ class Refer:
         try:
             for file in (refs, folder / 'instances.json'):
                 parts.append(file.read_bytes())
-            self._read(read_json(parts[0]), read_json(parts[1]), split, refs, first_only)
+            self._read(read_json(parts[0]), read_json(parts[1]), split, refs)
+            self._group(first_only, joined)
         except (OSError, ValueError) as error:
             raise DataSetError(f'{refs}: {error}') from error
         except (KeyError, TypeError) as error:
@@ -69,41 +74,58 @@ class Refer:
 
     def _read(
         self, refs: Sequence[Mapping[str, Any]], instances: Mapping[str, Any], split: str,
-        where: Path, first_only: bool,
+        where: Path,
     ) -> None:
         splits = sorted({str(ref['split']) for ref in refs})
         if split not in splits and (split or len(splits) != 1):
             raise DataSetError(f'{where}: --split is one of {", ".join(splits)}')
-        chosen = [ref for ref in refs if ref['split'] == (split or splits[0])]
+        self._refs = [ref for ref in refs if ref['split'] == (split or splits[0])]
         self._images = {image['id']: image for image in instances['images']}
         self._annotations = {item['id']: item for item in instances['annotations']}
-        self._sentences = [(ref, sentence) for ref in chosen
-                           for sentence in ref['sentences'][:1 if first_only else None]]
-        self.ids = tuple(f'{ref["ref_id"]}/{sentence["sent_id"]}'
-                         for ref, sentence in self._sentences)
-        self.numbers = tuple(len(_annotation_ids(ref)) for ref, _ in self._sentences)
+
+    def _group(self, first_only: bool, joined: bool) -> None:
+        groups: dict[str, list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
+        pairs = [(ref, sentence) for ref in self._refs
+                 for sentence in ref['sentences'][:1 if first_only else None]]
+        for number, (ref, sentence) in enumerate(pairs):
+            key = str(ref['image_id']) if joined else str(number)
+            groups.setdefault(key, []).append((ref, sentence))
+        self._groups, self._is_joined = list(groups.values()), joined
+        self.ids = tuple(groups) if joined else tuple(
+            f'{ref["ref_id"]}/{sentence["sent_id"]}' for ref, sentence in pairs)
+        self.numbers = tuple(len({number for ref, _ in group for number in _annotation_ids(ref)})
+                             for group in self._groups)
 
     def load(self, place: int) -> Sample:
         """Read one sample.
 
         :raises SampleError: if its image or an annotation cannot be used.
         """
-        ref, sentence = self._sentences[place]
+        group = self._groups[place]
         try:
-            image = self._images[ref['image_id']]
-            name, text = str(image['file_name']), sentence.get('sent') or sentence['raw']
-            annotations = [self._annotations[number] for number in _annotation_ids(ref)]
+            image = self._images[group[0][0]['image_id']]
+            name = str(image['file_name'])
+            texts = [sentence.get('sent') or sentence['raw'] for _, sentence in group]
+            ids = dict.fromkeys(number for ref, _ in group for number in _annotation_ids(ref))
+            annotations = [self._annotations[number] for number in ids]
         except (KeyError, TypeError) as error:
             raise SampleError(f'broken expression: {type(error).__name__} {error}') from error
-        if not isinstance(text, str):
-            raise SampleError(f'the text is {text!r}')
+        for text in texts:
+            if not isinstance(text, str):
+                raise SampleError(f'the text is {text!r}')
+        asked = ' and '.join(f"'{_bare(text)}'" for text in texts) if self._is_joined else texts[0]
         pixels = read_image_in(self._folders, name)
         try:
             truth = truth_of(size_of(pixels), image, '', annotations)
         except (KeyError, TypeError, ValueError) as error:
             raise SampleError(f'broken annotation: {type(error).__name__} {error}') from error
-        return Sample(pixels, text, truth, Task.SEGMENTATION,
+        return Sample(pixels, asked, truth, Task.SEGMENTATION,
                       '' if annotations else 'no object')
+
+
+def _bare(text: str) -> str:
+    """Take a sentence as a part of another one; source: VisionReasoner's data preparation."""
+    return text.strip().strip('.?!').lower()
 
 
 def _annotation_ids(ref: Mapping[str, Any]) -> list[Any]:
