@@ -8,6 +8,7 @@ from collections.abc import Sequence
 # Imported when called: the trainers need torch, this module does not.
 RECIPES = {
     'data': 'vr_ros.training.data.command',
+    'samples': 'vr_ros.training.data.samples',
     'sim_tiny': 'vr_ros.training.trainers.sim_tiny',
     'convert': 'vr_ros.training.adapters.convert',
     'grpo': 'vr_ros.training.trainers.grpo.command',
