@@ -146,6 +146,34 @@ def test_records_go_on_and_another_way_is_refused(
     assert 'images: [] then' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('truth', [False, True])
+def test_a_report_of_the_records_finds_the_pictures_in_the_bag(
+        bag: Bag, capsys: pytest.CaptureFixture[str], truth: bool) -> None:
+    path, out = fill(bag).close(), bag.path.parent
+    labels = out / 'labels.json'
+    labels.write_text(json.dumps({
+        'images': [{'id': 1, 'file_name': 'image-1_000000000.png'}],
+        'categories': [{'id': 1, 'name': 'text of right'}], 'annotations': [
+            {'image_id': 1, 'category_id': 1, 'bbox': [0, 0, 2, 2]}]}))
+    given = ('--truth', labels) if truth else ()
+    _, content = evaluate(path, *given, '--records', out / 'kept', '--html', out / 'then.html')
+    assert ('truth: ' in content['dataset']) == truth
+    records = content['records']
+    assert report(records, path, out / 'again.html') == 0
+    pictures = [(out / name).read_text().count('data:image/jpeg')
+                for name in ('then.html', 'again.html')]
+    assert pictures[0] == pictures[1] > 5
+    (path / 'more').write_text('x')                           # no longer what it was
+    assert report(records, path, out / 'later.html') == 2
+    assert 'records of ' in capsys.readouterr().err
+
+
+def report(records: str, path: Path, page: Path) -> int:
+    """:return: exit code, 0 for one that is 1 because of the answers."""
+    code = cli.main(['report', records, '--dataset', str(path), '--html', str(page)])
+    return 0 if code == 1 else code
+
+
 def test_images_are_read_one_by_one(bag: Bag, monkeypatch: pytest.MonkeyPatch) -> None:
     data_set = BagSet(read_questions(fill(bag).close()))
     monkeypatch.setattr(type(data_set.questions.bag), 'messages', None)    # not again

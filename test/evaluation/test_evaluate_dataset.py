@@ -274,6 +274,26 @@ class TestCompare:
         assert rows['gIoU']['p_value'] > 0.05     # one question proves nothing
         assert rows['VQA exact']['difference'] == 0 and rows['VQA exact']['p_value'] == 1
 
+    def test_the_screen_and_the_markdown_have_the_digits_of_reports(self, runs, tmp_path, capsys):
+        """Shares have three digits, differences a sign unless they are nothing."""
+        files = ['--json', str(tmp_path / 'c.json'), '--markdown', str(tmp_path / 'c.md')]
+        assert cli.main(['compare', *map(str, runs), *files]) == 0
+        rows = {row['name']: row for row in json.loads((tmp_path / 'c.json').read_text())[
+            'comparisons']}
+        screen = capsys.readouterr().out
+        lines = (tmp_path / 'c.md').read_text().splitlines()
+        cells = {row[0]: row[1:] for row in (
+            [cell.strip() for cell in line.strip('|').split(' | ')] for line in lines
+            if line.startswith('| '))}
+        assert len(cells) == len(rows) + 2                     # the head, and the line below
+        gIoU = rows['gIoU']
+        assert cells['gIoU'] == [
+            '1.000', f'{1 - 1 / gIoU["of"]:.3f}', f'-{1 / gIoU["of"]:.3f}',
+            f'{gIoU["low"]:.3f} to 0.000', f'{gIoU["p_value"]:.3f}', str(gIoU['of']), 'higher']
+        assert cells['VQA exact'][2:5] == ['0.000', '0.000 to 0.000', '1.000']
+        assert cells['latency p50'][0].endswith(' ms') and cells['latency p50'][-1] == 'lower'
+        assert f'-{1 / gIoU["of"]:.3f}' in screen
+
     def test_an_unfinished_run_is_refused(self, runs, tmp_path, capsys):
         lines = runs[1].read_bytes().splitlines(keepends=True)
         (tmp_path / 'part.jsonl').write_bytes(b''.join(lines[:-1]))

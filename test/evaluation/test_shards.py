@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mini_sets
 import pytest
+from html_page import Page
 from oracle import Oracle
 
 from vr_ros.datasets.registry import open_data_set
@@ -69,8 +70,8 @@ def parts(root, tmp_path_factory) -> list[Path]:
     return [evaluate(root, folder, '--shard', f'{number}/3') for number in (1, 2, 3)]
 
 
-def merge(parts: list[Path], into: Path) -> int:
-    return cli.main(['merge', *map(str, parts), '--into', str(into)])
+def merge(parts: list[Path], into: Path, *options: object) -> int:
+    return cli.main(['merge', *map(str, parts), '--into', str(into), *map(str, options)])
 
 
 def plain(path: Path) -> list:
@@ -90,6 +91,20 @@ def test_parts_in_any_order_are_what_one_run_makes(root, parts, tmp_path):
     text = mini_sets.folder_questions()[0].instruction.text
     path = evaluate(root, tmp_path / 'all', fails=(text, 'die'))
     assert len(read_records(path).answered) == len(mini_sets.folder_questions())
+
+
+def test_what_is_merged_is_reported_as_one_run(root, parts, tmp_path, capsys):
+    files = ['--html', tmp_path / 'p.html', '--markdown', tmp_path / 'p.md', '--json',
+             tmp_path / 'p.json']
+    assert merge(parts, tmp_path / 'one.jsonl', *files, '--dataset', root / 'folder') == 0
+    whole = len(mini_sets.folder_questions())
+    page = Page(tmp_path / 'p.html')
+    assert page.tags.count('article') == whole == page.source.count('data:image/jpeg')
+    assert f'{whole} of {whole} samples answered' in (tmp_path / 'p.md').read_text()
+    assert json.loads((tmp_path / 'p.json').read_text())['is_of_records']   # asked by others
+    # What is wrong is said before anything is written.
+    assert merge(parts, tmp_path / 'two.jsonl', '--dataset', root / 'folder' / 'images') == 2
+    assert not (tmp_path / 'two.jsonl').exists() and 'no data set' in capsys.readouterr().err
 
 
 def test_a_part_goes_on_as_a_whole_run_does(root, parts, tmp_path):

@@ -17,19 +17,18 @@ from vr_ros.bags.files import BagError
 from vr_ros.bags.questions import Questions
 from vr_ros.bags.truth_options import add_truth_options, questions_of, truths_of
 from vr_ros.evaluation.bags.bag_set import NO_RESULT, BagSet, ask_recorded
+from vr_ros.evaluation.commands.answering import answered
 from vr_ros.evaluation.commands.options import (
     add_model_options,
     add_run_options,
-    asker,
     job_of,
     records_path,
 )
-from vr_ros.evaluation.commands.reports import write_reports
+from vr_ros.evaluation.commands.reports import conclude
 from vr_ros.evaluation.runs.asking import Asks
 from vr_ros.evaluation.runs.records import Record
-from vr_ros.evaluation.runs.run import complete, header_of
 from vr_ros.evaluation.runs.runner import model_identity
-from vr_ros.evaluation.runs.summary import LINES_SHOWN, Summary
+from vr_ros.evaluation.runs.summary import LINES_SHOWN
 from vr_ros.evaluation.totals import count_endings, median_ms, totals_line
 
 NO_TRUTH = ('The bag does not say what is true: counts, statuses and times are complete; accuracy'
@@ -69,25 +68,18 @@ def run(options: argparse.Namespace, make: Callable[[int], Asks] | None = None) 
         'answers': 'of the model' if options.reperceive else 'in the bag',
         'images': options.images, 'truth topics': options.truth_topic}
     model = model_identity(options.model) if options.reperceive else data_set.models
-    header = header_of(data_set, model, options.limit, options.shard, **how)
     path = records_path(
         options if options.reperceive else argparse.Namespace(**{**vars(options), 'model': model}),
         options.bag.resolve().name, '' if options.reperceive else 'recorded')
     job = job_of(options, partial(_same, data_set))
-    done = complete(
-        replace(job, make=make) if make else job, data_set, header, path,
-        asker(options) if options.reperceive else lambda _, places: ask_recorded(data_set, places))
-    summary = Summary.of(done, path, time.monotonic() - started)
-    details = _details(data_set, done.answered, is_recorded=not options.reperceive)
-    besides = list(_besides(details))
+    summary = answered(
+        options, started, replace(job, make=make) if make else job, data_set, model, path,
+        ask=None if options.reperceive else lambda _, places: ask_recorded(data_set, places),
+        **how)
+    details = _details(data_set, summary.run.answered, is_recorded=not options.reperceive)
     _show_totals(details, how['answers'])
-    summary.show()
-    for line in besides:
-        Console().print(line, markup=False)
-    if options.json:
-        summary.write_json(options.json, bag=details)
-    write_reports(options, summary, data_set, besides)
-    return 1 if summary.is_incomplete or questions.problems else 0
+    status = conclude(options, summary, data_set, list(_besides(details)), bag=details)
+    return 1 if questions.problems else status
 
 
 def _same(data_set: BagSet) -> BagSet:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,9 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from vr_ros.evaluation.claims import write_claims
-from vr_ros.evaluation.runs.compare import compare_runs
+from vr_ros.evaluation.metrics.figures import Comparison
+from vr_ros.evaluation.pages.markdown import plain, table, write_lines
+from vr_ros.evaluation.runs.compare import RunComparison, compare_runs
 from vr_ros.evaluation.runs.records import read_records
-from vr_ros.evaluation.runs.summary import LINES_SHOWN
+from vr_ros.evaluation.runs.summary import LINES_SHOWN, figure_text
+
+HEAD = ('figure', 'first', 'second', 'difference', '95 % interval', 'p', 'of')
 
 
 def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,6 +27,7 @@ def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument('first', type=Path)
     parser.add_argument('second', type=Path)
     parser.add_argument('--json', type=Path, help='write the differences there')
+    parser.add_argument('--markdown', type=Path, help='write the table there')
     parser.set_defaults(run=run)
 
 
@@ -32,24 +38,55 @@ def run(options: argparse.Namespace) -> int:
     """
     started = time.monotonic()
     result = compare_runs(read_records(options.first), read_records(options.second))
-    table = Table(title=f'{result.samples} samples of {escape(result.dataset)}')
-    for column in ('figure', 'first', 'second', 'difference', '95 % interval', 'p', 'of'):
-        table.add_column(column, justify='left' if column == 'figure' else 'right')
-    for c in result.comparisons:
-        interval = '' if c.low is None else f'{c.low:+.4g} to {c.high:+.4g}'
-        table.add_row(c.name, *(_number(v) for v in (c.first, c.second, c.difference)), interval,
-                      _number(c.p_value), str(c.of))
     console = Console()
-    console.print(table)
+    shown = Table(title=_title(result))
+    for column in HEAD:
+        shown.add_column(column, justify='left' if column == 'figure' else 'right')
+    for comparison in result.comparisons:
+        shown.add_row(*_row(comparison))
+    console.print(f'first: {result.first}\nsecond: {result.second}', markup=False)
+    console.print(shown)
     for sample_id in result.left_out[:LINES_SHOWN]:
         console.print(f'left out {sample_id}: skipped in one of them', markup=False)
+    if len(result.left_out) > LINES_SHOWN:
+        console.print(f'… {len(result.left_out)} samples left out; --json names all')
     if options.json:
         write_claims(options.json, [], seed=0, seconds=time.monotonic() - started, details={
             'first': result.first, 'second': result.second, 'dataset': result.dataset,
             'samples': result.samples, 'left_out': list(result.left_out),
             'comparisons': [asdict(c) for c in result.comparisons]})
+    if options.markdown:
+        write_lines(options.markdown, _markdown(result))
     return 1 if result.left_out else 0
 
 
-def _number(value: float | None) -> str:
-    return '-' if value is None else f'{value:.4g}'
+def _title(result: RunComparison) -> str:
+    return f'{result.samples} samples of {escape(result.dataset)}'
+
+
+def _row(one: Comparison) -> tuple[str, ...]:
+    """Write a comparison as the columns of HEAD, with the digits that reports have."""
+    unit = '' if one.unit == 'share' else f' {one.unit}'
+    interval = '' if one.low is None else (
+        f'{_signed(one.low, one.unit)} to {_signed(one.high, one.unit)}')
+    return (one.name, *(figure_text(value, one.unit) + unit * (value is not None)
+                        for value in (one.first, one.second)),
+            _signed(one.difference, one.unit), interval, figure_text(one.p_value, 'share'),
+            f'{one.of:,}')
+
+
+def _signed(value: float | None, unit: str) -> str:
+    """Write a difference; what is rounded to nothing has no sign."""
+    text = figure_text(value, unit)
+    if value is None or not any(digit in text for digit in '123456789'):
+        return text.removeprefix('-')
+    return text if value < 0 else f'+{text}'
+
+
+def _markdown(result: RunComparison) -> Iterator[str]:
+    yield f'# {plain(result.first)} and {plain(result.second)} on {plain(result.dataset)}\n'
+    yield (f'{result.samples:,} samples, {len(result.left_out):,} left out: skipped in one of'
+           ' them.\n')
+    yield from table((*HEAD, 'better'), [(*_row(one), one.better) for one in result.comparisons])
+    if result.left_out:
+        yield from table(('left out',), ([sample_id] for sample_id in result.left_out))

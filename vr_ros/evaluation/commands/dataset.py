@@ -7,18 +7,15 @@ from functools import partial
 from pathlib import Path
 
 from vr_ros.datasets.registry import open_data_set
-from vr_ros.evaluation.commands.main_figure import show_main_figure
+from vr_ros.evaluation.commands.answering import answered
 from vr_ros.evaluation.commands.options import (
     add_model_options,
     add_run_options,
-    asker,
     job_of,
     records_path,
 )
-from vr_ros.evaluation.commands.reports import write_reports
-from vr_ros.evaluation.runs.run import complete, header_of
+from vr_ros.evaluation.commands.reports import conclude
 from vr_ros.evaluation.runs.runner import Job, model_identity
-from vr_ros.evaluation.runs.summary import Summary
 
 
 def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,15 +37,7 @@ def run(options: argparse.Namespace, job: Job | None = None) -> int:
     started = time.monotonic()
     job = job or job_of(options, partial(open_data_set, options.dataset, options.split))
     data_set = job.open()
-    header = header_of(
-        data_set, model_identity(options.model), options.limit, options.shard,
-        split=options.split)
     path = records_path(options, Path(options.dataset).resolve().name, options.split)
-    done = complete(job, data_set, header, path, asker(options))
-    summary = Summary.of(done, path, time.monotonic() - started)
-    summary.show()
-    figure = show_main_figure(summary, data_set)
-    if options.json:
-        summary.write_json(options.json, main_figure=figure)
-    write_reports(options, summary, data_set)
-    return 1 if summary.is_incomplete else 0
+    summary = answered(options, started, job, data_set, model_identity(options.model), path,
+                       split=options.split)
+    return conclude(options, summary, data_set)

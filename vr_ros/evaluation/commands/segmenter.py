@@ -11,17 +11,10 @@ from typing import TYPE_CHECKING
 from vr_ros.core.types import PerceptionError
 from vr_ros.datasets.photos import NAME
 from vr_ros.datasets.registry import open_data_set
-from vr_ros.evaluation.commands.main_figure import show_main_figure
-from vr_ros.evaluation.commands.options import (
-    add_model_options,
-    add_run_options,
-    asker,
-    records_path,
-)
-from vr_ros.evaluation.commands.reports import write_reports
-from vr_ros.evaluation.runs.run import complete, header_of
+from vr_ros.evaluation.commands.answering import answered
+from vr_ros.evaluation.commands.options import add_model_options, add_run_options, records_path
+from vr_ros.evaluation.commands.reports import conclude
 from vr_ros.evaluation.runs.runner import Job, model_identity
-from vr_ros.evaluation.runs.summary import Summary
 from vr_ros.evaluation.true_boxes import TrueBoxes
 
 if TYPE_CHECKING:
@@ -53,21 +46,16 @@ def run(options: argparse.Namespace) -> int:
     boxes = TrueBoxes(open_, None if why else _segmenter_card(options.model), options.device,
                       options.points)
     job, data_set = Job(boxes.make, boxes.open, options.batch), open_()
-    header = header_of(
-        data_set, f'true boxes{"" if why else f", {model_identity(options.model)}"}',
-        options.limit, options.shard, split=options.split, points=options.points)
+    model = f'true boxes{"" if why else f", {model_identity(options.model)}"}'
     path = records_path(options, 'boxes' if why else 'segmenter',
                         Path(options.dataset).resolve().name, options.split)
-    done = complete(job, data_set, header, path, asker(options))
-    summary = Summary.of(done, path, time.monotonic() - started)
-    summary.show()
-    figure = show_main_figure(summary, data_set)
+    summary = answered(options, started, job, data_set, model, path,
+                       split=options.split, points=options.points)
     if why:
         print(f'evaluate: SEGMENTER SKIPPED, no mask was made or scored: {why}', file=sys.stderr)
-    if options.json:
-        summary.write_json(options.json, main_figure=figure, segmenter_skipped=why)
-    write_reports(options, summary, data_set, [f'segmenter skipped: {why}'] if why else [])
-    return 1 if why or summary.is_incomplete else 0
+    besides = [f'segmenter skipped: {why}'] if why else []
+    status = conclude(options, summary, data_set, besides, segmenter_skipped=why)
+    return 1 if why else status
 
 
 def missing_segmenter(model: str) -> str:

@@ -60,6 +60,8 @@ class Comparison:
     high: float | None
     p_value: float | None
     of: int
+    unit: str = 'share'
+    better: str = 'higher'
 
 
 def figures(
@@ -102,9 +104,9 @@ def compare(
         raise ValueError(
             f'{first.name} of {first.samples} samples and {second.name} of {second.samples}'
             ' are no pair')
-    values = _value(first), _value(second)
+    values, kind = (_value(first), _value(second)), (first.unit, first.better)
     if values[0] is None or values[1] is None:
-        return Comparison(first.name, *values, None, None, None, None, first.of)
+        return Comparison(first.name, *values, None, None, None, None, first.of, *kind)
     difference = values[1] - values[0]
     low, high = _interval(
         [second.values(w) - first.values(w)
@@ -118,7 +120,7 @@ def compare(
         # Rounding is no difference.
         at_least += int((np.abs(exchanged) >= abs(difference) - 1e-12).sum())
     return Comparison(
-        first.name, *values, difference, low, high, (at_least + 1) / (valid + 1), first.of)
+        first.name, *values, difference, low, high, (at_least + 1) / (valid + 1), first.of, *kind)
 
 
 def draws(

@@ -14,7 +14,13 @@ from vr_ros.evaluation.pages import drawings, plots
 from vr_ros.evaluation.pages.gallery import Pictures, card, clipped, groups, tone
 from vr_ros.evaluation.pages.page import write_page
 from vr_ros.evaluation.pages.words import said, true_words
-from vr_ros.evaluation.runs.summary import Summary, figure_text, is_published, unit_of
+from vr_ros.evaluation.runs.summary import (
+    Summary,
+    figure_text,
+    interval_text,
+    is_published,
+    unit_of,
+)
 
 # Of each cell of the table of failures; the records hold all.
 ROWS_PER_CELL = 100
@@ -124,8 +130,7 @@ def _figures(figures: Sequence[Figure]) -> list[dict[str, Any]]:
             'name': figure.name, 'value': figure_text(figure.value, figure.unit),
             'unit': unit_of(figure), 'of': f'{figure.of:,}',
             'is_lower_better': figure.better == 'lower',
-            'interval': '' if figure.low is None else
-            f'{figure_text(figure.low, figure.unit)} to {figure_text(figure.high, figure.unit)}',
+            'interval': interval_text(figure),
             'range': [round(100 * end, 2) for end in (figure.low, figure.value, figure.high)]
             if has_range else None,
         })

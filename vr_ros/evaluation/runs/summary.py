@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +16,28 @@ from vr_ros.core.types import Status, Task
 from vr_ros.evaluation.claims import Claim, write_claims
 from vr_ros.evaluation.failures import Kind, Verdict, confusion, judge
 from vr_ros.evaluation.metrics.figures import ROUNDS, Figure, figures
+from vr_ros.evaluation.metrics.measure import Measure
 from vr_ros.evaluation.metrics.panel import image_groups, published_panel, strict_measures
-from vr_ros.evaluation.runs.records import Run
+from vr_ros.evaluation.runs.records import Record, Run
 
 # Skipped samples on the screen; files name all.
 LINES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Figures of its own, with aims, in place of those that every data set has.
+
+    :param name: of the examination, before the names of its figures among the claims.
+    :param measures: makes its figures from the records of what was answered.
+    :param aims: by figure.
+    :param seed: that its questions come from.
+    """
+
+    name: str
+    measures: Callable[[Sequence[Record]], Sequence[Measure]]
+    aims: Mapping[str, float]
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -30,6 +47,7 @@ class Summary:
     :param figures: strict ones first; none where no sample was answered.
     :param records: the file that holds the answers; None: they were not kept.
     :param is_of_records: nothing was asked: seconds, and this machine, are not those of the run.
+    :param examination: whose figures these are; None: those that every data set has.
     """
 
     run: Run
@@ -37,20 +55,25 @@ class Summary:
     records: Path | None
     seconds: float
     is_of_records: bool = False
+    examination: Examination | None = None
 
     @classmethod
     def of(
         cls, run: Run, records: Path | None, seconds: float, rounds: int = ROUNDS,
-        is_of_records: bool = False,
+        is_of_records: bool = False, examination: Examination | None = None,
     ) -> Summary:
         """Compute all figures, with their intervals over images.
 
         :param rounds: of the bootstrap.
         """
         truths, found = [r.truth for r in run.answered], [r.found for r in run.answered]
-        measures = strict_measures(truths, found) + published_panel(truths, found) if found else []
+        if examination:
+            measures = examination.measures(run.answered)
+        else:
+            measures = (strict_measures(truths, found) + published_panel(truths, found)
+                        if found else [])
         return cls(run, figures(measures, image_groups(truths), rounds=rounds), records, seconds,
-                   is_of_records)
+                   is_of_records, examination)
 
     @cached_property
     def verdicts(self) -> Sequence[Verdict]:
@@ -80,20 +103,16 @@ class Summary:
         """Print the table, and what did not go well."""
         run = self.run
         table = Table(title=f'{len(run.answered)} samples of {escape(run.header.dataset)}')
-        for column in ('figure', 'value', '95 % interval', 'of'):
+        aims = ('aim',) if self.examination else ()
+        for column in ('figure', 'value', '95 % interval', *aims, 'of'):
             table.add_column(column, justify='left' if column == 'figure' else 'right')
         for figure in self.figures:
-            low, value, high = (figure_text(number, figure.unit)
-                                for number in (figure.low, figure.value, figure.high))
-            interval = '' if figure.low is None else f'{low} to {high}'
-            table.add_row(
-                figure.name, f'{value} {unit_of(figure)}'.strip(), interval, f'{figure.of:,}')
-        Console().print(table)
-        self.show_troubles()
-
-    def show_troubles(self) -> None:
-        """Print what is missing, what was skipped, what got an error, and where the records are."""
-        console, run = Console(), self.run
+            aim = self._aim(figure)
+            shown = ('' if aim is None else figure_text(aim, figure.unit),) if aims else ()
+            table.add_row(figure.name, value_text(figure), interval_text(figure), *shown,
+                          f'{figure.of:,}')
+        console = Console()
+        console.print(table)
         if run.missing:
             console.print(f'not finished: {run.missing} of {run.header.samples} samples missing')
         for record in run.skipped[:LINES_SHOWN]:
@@ -106,17 +125,33 @@ class Summary:
         if self.records:
             console.print(f'records: {self.records}', markup=False)
 
+    def show_main_figure(self, name: str) -> None:
+        """Print the one figure by which a data set is scored, apart from the table of all.
+
+        :param name: of the figure; nothing is printed where it is empty, or nothing counted.
+        """
+        for figure in self.figures:
+            if figure.name == name and figure.value is not None:
+                interval = interval_text(figure)
+                Console().print(f'main figure of this data set: {name} {value_text(figure)}'
+                                + (f' ({interval})' if interval else ''), markup=False)
+
     def write_json(self, path: Path, **more: Any) -> None:
         """Write the figures as claims, and all that was skipped.
 
         :param more: what else it says beside the claims.
         :raises OSError: if the file cannot be written.
         """
-        claims = [Claim(f.name, f.value, f.unit, better=f.better,
+        exam = self.examination
+        before = f'{exam.name}: ' if exam else ''
+        claims = [Claim(before + f.name, f.value, f.unit, self._aim(f), better=f.better,
                         reason='' if f.value is not None else 'nothing to count')
                   for f in self.figures]
-        write_claims(path, claims, seed=0, seconds=self.seconds,
+        write_claims(path, claims, seed=exam.seed if exam else 0, seconds=self.seconds,
                      details={**self.details, **more})
+
+    def _aim(self, figure: Figure) -> float | None:
+        return self.examination.aims.get(figure.name) if self.examination else None
 
     @property
     def details(self) -> dict[str, Any]:
@@ -161,3 +196,15 @@ def figure_text(value: float | None, unit: str) -> str:
 def unit_of(figure: Figure) -> str:
     """Name a unit; a share has none."""
     return '' if figure.unit == 'share' else figure.unit
+
+
+def value_text(figure: Figure) -> str:
+    """Write a figure with its unit."""
+    return f'{figure_text(figure.value, figure.unit)} {unit_of(figure)}'.strip()
+
+
+def interval_text(figure: Figure) -> str:
+    """Write a figure's interval; empty where it has none."""
+    if figure.low is None:
+        return ''
+    return f'{figure_text(figure.low, figure.unit)} to {figure_text(figure.high, figure.unit)}'
