@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vr_ros.core.types import Mask, Size, Task
 from vr_ros.datasets.truth import Truth
@@ -84,6 +84,9 @@ def decode_image(data: bytes) -> np.ndarray:
             if picture.mode[0] in 'IF':
                 raise SampleError(f'broken image: mode {picture.mode}, not 8 bits per channel')
             return np.array(ImageOps.exif_transpose(picture).convert('RGB'))
+    except UnidentifiedImageError as error:
+        # Its own words name an address in memory, another one each time.
+        raise SampleError('broken image: of no known format') from error
     except _BROKEN as error:
         raise SampleError(f'broken image: {error}') from error
 

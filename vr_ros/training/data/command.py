@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from vr_ros.core.types import Size
+from vr_ros.core.types import PerceptionError, Size
 from vr_ros.datasets.sample import DataSetError
 from vr_ros.training.data.build import Job, build
+from vr_ros.training.data.convert import ObjectFilter
 from vr_ros.training.data.mixing import Mix, Mixed, survey
 from vr_ros.training.data.registry import builders
 from vr_ros.training.data.shards import BROKEN, ShardError, Written
@@ -31,9 +33,13 @@ def main(arguments: Sequence[str]) -> int:
 
     :return: 0 done; 1 done, but something broken was left out; 2 bad usage or data; 130 stopped.
     """
+    if any(one.partition('=')[0] == '--mixture' for one in arguments):
+        # Of many sources, each built as by this command.
+        return importlib.import_module('vr_ros.training.data.mixtures.command').main(arguments)
     known = builders()
     if arguments[:1] in (['-h'], ['--help']) or not arguments:
-        print('usage: run train data NAME [OPTIONS]; options of one: run train data NAME --help')
+        print('usage: run train data NAME [OPTIONS]; options of one: run train data NAME --help;'
+              ' of many: run train data --mixture FILE')
         for name, builder in known.items():
             print(f'  {name:20} {builder.help}')
         return 0 if arguments else 2
@@ -53,7 +59,8 @@ def run(name: str, options: argparse.Namespace) -> int:
     try:
         options.storage = storage_of(options, getattr(builders()[name], 'storage', Storage()))
         options.survey = out / f'{options.split}.survey.jsonl'
-        job = Job(partial(open_source, name, options), options.split, options.storage)
+        job = Job(partial(open_source, name, options), options.split, options.storage,
+                  *_agreement(options))
         done = build(job, out, shard_rows=options.shard_size, limit=options.limit,
                      processes=options.processes)
     except (DataSetError, ShardError, OSError) as error:
@@ -86,6 +93,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     added.add_argument('--negatives', type=float, default=0.0, metavar='SHARE',
                        help='of rows that another one follows: an instruction about what is known'
                             ' not to be in the image')
+    wanted = parser.add_argument_group('rows that are left out')
+    wanted.add_argument('--agreement', type=float, metavar='IOU',
+                        help='unless the segmenter draws the true masks from boxes and points; 0.6'
+                             " in VisionReasoner's data. Each process loads it")
+    wanted.add_argument('--segmenter', default='visionreasoner_7b', metavar='CARD',
+                        help='model card with the segmenter (default: %(default)s)')
     stored = parser.add_argument_group('how images are stored')
     stored.add_argument('--size', type=_size, metavar='SIDE|WxH|keep',
                         help='all get this size, truth and masks with them; keep: they keep theirs')
@@ -116,6 +129,26 @@ def storage_of(options: argparse.Namespace, default: Storage) -> Storage:
     if options.size:
         storage = replace(storage, size=None if options.size == KEEP else options.size)
     return storage
+
+
+def _agreement(options: argparse.Namespace) -> tuple[Callable[[], ObjectFilter] | None, str]:
+    """:return: what makes the filter, in any process, and its name."""
+    least, card = options.agreement, options.segmenter
+    if least is None:
+        return None, ''
+    if not 0 <= least <= 1:
+        raise DataSetError('--agreement is an IoU, 0 to 1')
+    return partial(_open_agreement, card, least), f'masks of {card} agree to {least}'
+
+
+def _open_agreement(card: str, least: float) -> ObjectFilter:
+    # Torch is needed for this alone.
+    from vr_ros.training.trainers.agreement import open_agreement
+
+    try:
+        return open_agreement(card, least)
+    except PerceptionError as error:   # another process could not hand it on
+        raise DataSetError(error.message) from error
 
 
 def show(out: Path, split: str, done: Written, seconds: float) -> None:

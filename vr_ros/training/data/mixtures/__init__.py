@@ -1,0 +1,1 @@
+"""Mixtures of many sources, by recipes that are data."""
