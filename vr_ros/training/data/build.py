@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,13 @@ class _Worker:
 
     def __init__(self, job: Job) -> None:
         self.job, self.source = job, job.open_source()
+
+    @cached_property
+    def _converter(self) -> Converter:
+        """Made where rows are: the filter may load a model."""
+        job = self.job
         accept = job.open_filter() if job.open_filter else None
-        self._converter = Converter(self.source.name, job.split, job.storage, accept)
+        return Converter(self.source.name, job.split, job.storage, accept)
 
     def load(self, place: int) -> Done:
         rows: list[Row] = []

@@ -65,7 +65,7 @@ class Storage:
         sides = wanted.width, wanted.height
         if self.interpolation == 'area':
             return cv2.resize(image, sides, interpolation=cv2.INTER_AREA)
-        return np.asarray(Image.fromarray(image).resize(sides, _PILLOW[self.interpolation]))
+        return np.array(Image.fromarray(image).resize(sides, _PILLOW[self.interpolation]))
 
     def encode(self, image: np.ndarray) -> bytes:
         """Write an image as a file.
