@@ -11,6 +11,7 @@ RECIPES = {
     'samples': 'vr_ros.training.data.samples',
     'sim_tiny': 'vr_ros.training.trainers.sim_tiny',
     'convert': 'vr_ros.training.adapters.convert',
+    'difficulty': 'vr_ros.training.trainers.difficulty.command',
     'grpo': 'vr_ros.training.trainers.grpo.command',
     # Fits on answers of the whole pipeline, which the training knows nothing of.
     'scores': 'vr_ros.evaluation.score_fit',
