@@ -193,6 +193,20 @@ def test_a_part_is_what_the_command_makes(tmp_path, sets):
     assert part == list(iter_rows(tmp_path / 'sim', 'train')) and len(part) == 4
 
 
+def test_rows_can_be_added_to_those_of_a_part(tmp_path, sets):
+    recipe(tmp_path, [{'source': 'refcoco', 'joins': 1.0}, {'source': 'grefcoco', 'rows': 1}])
+    assert run(tmp_path, sets) == 0
+    problems = {row.problem for row in iter_rows(tmp_path / 'out', 'train')
+                if row.data_source == 'refcoco'}
+    assert problems in ({'the 0', 'the 1', 'the 0 and the 1'},
+                        {'the 0', 'the 1', 'the 1 and the 0'})
+
+
+def test_a_filter_by_a_segmenter_is_one_of_the_options(tmp_path, sets, capsys):
+    recipe(tmp_path, [{'source': 'refcoco', 'agreement': 2.0}])
+    assert run(tmp_path, sets) == 2 and 'agreement is an IoU' in capsys.readouterr().err
+
+
 def test_parts_are_drawn_uniformly():
     mixture = Mixture('m', (Part('a', 'sim'), Part('b', 'sim')), seed=3)
     names = drawn_parts(mixture, {'a': 600, 'b': 300})

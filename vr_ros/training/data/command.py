@@ -57,11 +57,7 @@ def run(name: str, options: argparse.Namespace) -> int:
     started = time.monotonic()
     out = options.out or OUT / name
     try:
-        options.storage = storage_of(options, getattr(builders()[name], 'storage', Storage()))
-        options.survey = out / f'{options.split}.survey.jsonl'
-        job = Job(partial(open_source, name, options), options.split, options.storage,
-                  *_agreement(options))
-        done = build(job, out, shard_rows=options.shard_size, limit=options.limit,
+        done = build(job_of(name, options, out), out, shard_rows=options.shard_size, limit=options.limit,
                      processes=options.processes)
     except (DataSetError, ShardError, OSError) as error:
         return refuse(str(error))
@@ -70,6 +66,17 @@ def run(name: str, options: argparse.Namespace) -> int:
         return 130
     show(out, options.split, done, time.monotonic() - started)
     return 1 if done.faults else 0
+
+
+def job_of(name: str, options: argparse.Namespace, out: Path) -> Job:
+    """Make the job that the options of :func:`add_options` and of the source name.
+
+    :raises DataSetError: one of them is wrong.
+    """
+    options.storage = storage_of(options, getattr(builders()[name], 'storage', Storage()))
+    options.survey = out / f'{options.split}.survey.jsonl'
+    return Job(partial(open_source, name, options), options.split, options.storage,
+               *_agreement(options))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from vr_ros.datasets.sample import DataSetError
 from vr_ros.progress import Meter
 from vr_ros.training.data.build import Job, build
-from vr_ros.training.data.command import open_source, storage_of
+from vr_ros.training.data.command import job_of
 from vr_ros.training.data.mixtures.recipe import Mixture, Part, part_options
 from vr_ros.training.data.registry import builders
 from vr_ros.training.data.schema import Row
@@ -30,7 +30,6 @@ from vr_ros.training.data.shards import (
     read_broken,
     read_written,
 )
-from vr_ros.training.data.storage import Storage
 
 PARTS = 'parts'
 
@@ -154,9 +153,7 @@ def _folder(folder: Path, part: Part) -> Path:
 
 def _job(part: Part, mixture: Mixture, split: str, data: Path, folder: Path) -> Job:
     options = part_options(part, mixture, split, data)
-    options.storage = storage_of(options, getattr(builders()[part.source], 'storage', Storage()))
-    options.survey = _folder(folder, part) / f'{split}.survey.jsonl'
-    return Job(partial(open_source, part.source, options), split, options.storage)
+    return job_of(part.source, options, _folder(folder, part))
 
 
 def _why_missing(job: Job) -> str:
