@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from vr_ros.core.answer import parse_answer
 from vr_ros.core.confidence import COSTLY, FREE, OWN, Fusion, Term
 from vr_ros.core.events import ObjectsEvent
 from vr_ros.core.types import Detection, ScoreSource, Status, Task
@@ -120,7 +121,10 @@ def test_the_threshold_leaves_out_what_is_below(perceiver, image):
     assert some.status is Status.OK and some.status_message.startswith('1 left out')
     none = ask(perceiver, image, dataclasses.replace(card, threshold=1.0))
     assert none.status is Status.NO_OBJECT and none.count == 0
-    assert none.status_message.startswith(f'{len(scores)} left out')
+    assert none.status_message == (
+        f'{len(scores)} left out: score (mask_iou) below 1, the threshold of the model card')
+    # Who wants them finds them in what the model wrote, in pixels of its input.
+    assert len(parse_answer(none.raw_text).objects) == len(scores)
 
 
 def test_what_only_other_answers_name_is_added_on_request(perceiver, image):
@@ -186,6 +190,7 @@ def test_a_plain_answer_has_nothing_to_score(perceiver, image):
 ])
 def test_what_is_left_of_none_is_nothing(left_out, kept, status, expected):
     detections = [Detection(i, (0, 0, 1, 1)) for i in range(kept)]
-    new, message = without(left_out, detections, status, 'so')
+    card = ConfidenceCard(ScoreSource.FUSED, threshold=0.24)
+    new, message = without(left_out, detections, status, 'so', card)
     assert new is expected
-    assert ('left out' in message) == bool(left_out)
+    assert ('score (fused) below 0.24' in message) == bool(left_out)

@@ -169,10 +169,11 @@ class Answering:
         status, message = outcome_status(parsed, reasoning.finish_reason, self._task)
         detections: tuple[Detection, ...] = ()
         if not status.is_error:
-            detections, left_out = self._models.scorer.judge(Answered(
+            scorer = self._models.scorer
+            detections, left_out = scorer.judge(Answered(
                 self._models.reasoner, self._question, self._task, parsed.objects + added,
                 reasoning, tuple(self._detections), self._size, others, len(added)))
-            status, message = without(left_out, detections, status, message)
+            status, message = without(left_out, detections, status, message, scorer.card)
         # A plain text where boxes were asked for is an answer all the same: the model overrules
         # the router.
         is_text = parsed.outcome is ParseOutcome.TEXT and not status.is_error

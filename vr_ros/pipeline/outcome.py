@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from vr_ros.core.answer import ParsedAnswer, ParseOutcome
 from vr_ros.core.types import Detection, ParsedObject, Status, Task
+from vr_ros.models.card_types import ConfidenceCard
 
 
 def points_inside(found: ParsedObject) -> bool:
@@ -43,19 +44,22 @@ def outcome_status(parsed: ParsedAnswer, finish_reason: str, task: Task) -> tupl
 
 
 def without(
-    left_out: int, kept: Sequence[Detection], status: Status, message: str
+    left_out: int, kept: Sequence[Detection], status: Status, message: str, card: ConfidenceCard
 ) -> tuple[Status, str]:
     """Say that objects were left out for their scores, or added from other answers.
 
-    Nothing there is what is left of none; something is there where other answers name it.
+    Nothing there is what is left of none; something is there where other answers name it. The raw
+    text of the answer still has what was left out.
 
+    :param card: which scores these are, and their threshold.
     :return: the status and one line about it.
     """
     if status is Status.NO_OBJECT and kept:
         status, message = Status.OK, 'named by other answers only'
     if not left_out:
         return status, message
-    note = f'{left_out} left out: the score is below the threshold of the model card'
+    note = (f'{left_out} left out: score ({card.source.name.lower()}) below {card.threshold:g},'
+            ' the threshold of the model card')
     if not kept and status is Status.OK:
         return Status.NO_OBJECT, note
     return status, f'{message}; {note}' if message else note
