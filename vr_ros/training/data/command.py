@@ -57,8 +57,8 @@ def run(name: str, options: argparse.Namespace) -> int:
     started = time.monotonic()
     out = options.out or OUT / name
     try:
-        done = build(job_of(name, options, out), out, shard_rows=options.shard_size, limit=options.limit,
-                     processes=options.processes)
+        done = build(job_of(name, options, out), out, shard_rows=options.shard_size,
+                     limit=options.limit, processes=options.processes)
     except (DataSetError, ShardError, OSError) as error:
         return refuse(str(error))
     except KeyboardInterrupt:
