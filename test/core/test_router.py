@@ -1,9 +1,11 @@
 """Tests of the rules that choose a task, and of the router model's prompt and reply."""
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from vr_ros.core.router import Route, parse_router_reply, render_router_chat, route
+from vr_ros.core.router import Route, decide, parse_router_reply, render_router_chat, route
 from vr_ros.core.types import Task
 
 COUNTING = [
@@ -238,3 +240,16 @@ def test_router_chat_is_the_reference_text() -> None:
 ])
 def test_router_reply(reply: str, task: Task) -> None:
     assert parse_router_reply(reply) is task
+
+
+@pytest.mark.parametrize(('probability', 'default', 'rules', 'expected'), [
+    (0.6, Task.AUTO, Route(Task.COUNTING, True), Task.VQA),              # the model is believed
+    (0.5, Task.AUTO, Route(Task.COUNTING, True), Task.VQA),              # just so
+    (0.4, Task.AUTO, Route(Task.COUNTING, True), Task.COUNTING),
+    (0.4, Task.SEGMENTATION, Route(Task.COUNTING, True), Task.COUNTING),
+    (0.4, Task.SEGMENTATION, Route(Task.COUNTING, False), Task.SEGMENTATION),
+    (0.4, Task.AUTO, Route(Task.COUNTING, False), Task.COUNTING),
+    (math.nan, Task.AUTO, Route(Task.COUNTING, False), Task.COUNTING),   # the model did not say
+])
+def test_who_is_believed(probability: float, default: Task, rules: Route, expected: Task) -> None:
+    assert decide(Task.VQA, probability, rules, min_probability=0.5, default=default) is expected

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from vr_ros.core.prompt import clean_question, render_chat
 from vr_ros.core.types import PerceptionError, Size, Status, Task
 from vr_ros.models.card import ModelCard, known_cards, load_card
+from vr_ros.models.card_types import DtypeCard, RouterCard, WeightsCard
 
 MINIMAL = {
     'description': 'for tests', 'licence': 'Apache-2.0',
@@ -140,6 +142,25 @@ def test_own_segmenter_configurations_are_relative_to_the_card(tmp_path, config,
     assert card.segmenter.config == expected.format(card=tmp_path, parent=tmp_path.parent)
 
 
+@pytest.mark.parametrize(('router', 'expected'), [
+    (None, RouterCard()),
+    ('rules', RouterCard()),
+    ({'kind': 'rules', 'default': 'vqa'}, RouterCard(default=Task.VQA)),
+    ({'kind': 'words', 'weights': {'path': 'r'}, 'min_probability': 0},
+     RouterCard('words', WeightsCard(path=Path('r')), 0.0)),
+    ({'kind': 'qwen2', 'weights': {'hub': 'Ricky06662/TaskRouter-1.5B'},
+      'dtype': {'default': 'bfloat16', 'cpu': 'float32'}, 'default': 'detection',
+      'max_new_tokens': 64},
+     RouterCard('qwen2', WeightsCard('Ricky06662/TaskRouter-1.5B'), 0.5, Task.DETECTION,
+                DtypeCard('bfloat16', {'cpu': 'float32'}), 64)),
+], ids=['none', 'rules', 'default', 'words', 'qwen2'])
+def test_router(tmp_path, router, expected):
+    found = load_card(write_card(tmp_path, {} if router is None else {'router': router})).router
+    if expected.weights and expected.weights.path:
+        expected = replace(expected, weights=WeightsCard(path=tmp_path / expected.weights.path))
+    assert found == expected
+
+
 @pytest.mark.parametrize(('changes', 'message'), [
     # misspelt optional, misspelt required, and unknown keys
     ({'reasoner.stopp': []}, 'reasoner: unknown key "stopp".*nearest: "stop"'),
@@ -159,7 +180,18 @@ def test_own_segmenter_configurations_are_relative_to_the_card(tmp_path, config,
     ({'reasoner.dtype': 'int4'}, 'reasoner.dtype: unknown "int4"'),
     ({'reasoner.dtype': {'default': 'float32', 'cpu': 'f32'}}, 'dtype.cpu: unknown "f32"'),
     ({'reasoner.prompts.objects.question': 'loud'}, 'question: unknown "loud"'),
-    ({'router': 'oracle'}, 'router: unknown "oracle"; known: rules'),
+    ({'router': 'oracle'}, 'router: unknown "oracle"; known: rules, words, qwen2'),
+    ({'router': 'words'}, 'router: words needs weights'),
+    ({'router': {'kind': 'words'}}, 'router.weights: missing, expected a mapping'),
+    ({'router': {'kind': 'word', 'weights': {'path': 'r'}}}, 'kind: unknown "word".*"words"'),
+    ({'router': {'kind': 'words', 'weights': {'path': 'r'}, 'min_probability': 1.5}},
+     'router.min_probability: expected a finite number from 0 to 1, got 1.5'),
+    ({'router': {'kind': 'words', 'weights': {'path': 'r'}, 'default': 'depth'}},
+     'router.default: unknown "depth"; known: rules, detection'),
+    ({'router': {'kind': 'words', 'weights': {'path': 'r'}, 'dtype': 'float32'}},
+     'router: unknown key "dtype"'),
+    ({'router': {'kind': 'qwen2', 'weights': {'path': 'r'}}}, 'router.dtype: missing'),
+    ({'router': {'kind': 'rules', 'weights': {'path': 'r'}}}, 'router: unknown key "weights"'),
     # image: no multiple of 28, one edge, no area, not whole, neither size nor limits, both
     ({'reasoner.image.size': [840, 850]}, r'image.size: expected \[width, height\] in multiples'),
     ({'reasoner.image.size': [840]}, 'image.size: expected'),

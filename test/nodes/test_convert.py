@@ -152,8 +152,8 @@ def test_a_partial_result_says_that_it_is_one() -> None:
     job = answer().job
     message = convert.partial_to_msg(Progress(
         job, Stage.SEGMENTING, 4, FRAME, new_detections=(CUP,), detections=(CUP, CUP),
-        model_id='tiny'))
-    assert message.outcome.model_id == 'tiny'
+        model_id='tiny', task=Task.COUNTING))
+    assert message.outcome.model_id == 'tiny' and message.outcome.task == Task.COUNTING
     assert not message.outcome.is_final and message.count == 2 and message.outcome.sequence == 4
     assert message.header.frame_id == 'optical' and message.outcome.image_width == 4
 

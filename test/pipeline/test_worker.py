@@ -110,7 +110,7 @@ def test_events_come_in_order_and_carry_everything(
     talk.ask(5, 'echo a "cup"\n☕', frame(40, 30))
     box = Detection(0, (1.0, 2.0, 3.5, 4.25), (2.0, 3.0), 'cup')
     events = talk.hear_until(protocol.Result)
-    assert events[:3] == [protocol.Started(5), protocol.Text(5, 'I see '),
+    assert events[:3] == [protocol.Started(5, Task.COUNTING), protocol.Text(5, 'I see '),
                           protocol.Text(5, 'a cup — ☕')]
     assert repr(events[3]) == repr(protocol.Objects(5, (box,), True))
     (masked,) = events[4].detections

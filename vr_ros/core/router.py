@@ -131,6 +131,21 @@ def route(text: str) -> Route:
     return Route(Task.DETECTION, is_name)
 
 
+def decide(task: Task, probability: float, rules: Route, *, min_probability: float,
+           default: Task = Task.AUTO) -> Task:
+    """Weigh what a router model says against the rules.
+
+    :param task: what the model says.
+    :param probability: of it; NaN, which is never enough, where the model did not say.
+    :param min_probability: below it the model is not believed.
+    :param default: the task where neither the model nor the rules are sure; AUTO: what the rules
+        guess.
+    """
+    if probability >= min_probability:
+        return task
+    return rules.task if rules.confident or default is Task.AUTO else default
+
+
 def render_router_chat(text: str) -> str:
     """Render the question to the language-model router (TaskRouter-1.5B) as the Qwen chat.
 
@@ -139,6 +154,8 @@ def render_router_chat(text: str) -> str:
     return render_turns(ROUTER_SYSTEM, ROUTER_PROMPT + text)
 
 
+# What decides in a reply, and may be a part of another number.
+REPLY_DIGITS = '[1-4]'
 _REPLY_TASKS = {'1': Task.SEGMENTATION, '2': Task.COUNTING, '3': Task.VQA, '4': Task.VQA}
 _REPLY_WORDS = (
     (('segment', 'detect', 'grounding'), Task.SEGMENTATION),
@@ -154,7 +171,7 @@ def parse_router_reply(text: str) -> Task:
     The last digit from 1 to 4 decides; without one the last group of words that occurs; else VQA.
     Editing, which nothing here can do, is answered in words.
     """
-    digits = re.findall('[1-4]', text)
+    digits = re.findall(REPLY_DIGITS, text)
     if digits:
         return _REPLY_TASKS[digits[-1]]
     reply = text.lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from vr_ros.core.prompt import PromptTemplate
@@ -15,6 +16,7 @@ from vr_ros.models.card_types import (
     ImageCard,
     ModelCard,
     ReasonerCard,
+    RouterCard,
     SegmenterCard,
     TaskCard,
     WeightsCard,
@@ -28,6 +30,7 @@ INTERPOLATIONS = ('bilinear', 'bicubic')
 QUESTION_STYLES = ('visionreasoner', 'verbatim')
 DTYPES = ('float32', 'bfloat16', 'float16')
 SEGMENTER_BACKENDS = ('transformers', 'sam2')
+ROUTERS = ('rules', 'words', 'qwen2')
 OBJECT_TASKS = (Task.DETECTION, Task.SEGMENTATION, Task.COUNTING)
 TASK_KEYS = {task.name.lower(): task for task in (*OBJECT_TASKS, Task.VQA)}
 MODELS_PATH_VARIABLE = 'VR_ROS_MODELS_PATH'
@@ -90,7 +93,7 @@ def read_card(path: Path) -> ModelCard:
         licence=root.take('licence', str),
         reasoner=_reasoner(root.section('reasoner')),
         segmenter=_segmenter(root.section('segmenter')) if root.has('segmenter') else None,
-        router=root.choice('router', ('rules',), 'rules'),
+        router=_router(root),
         confidence=(read_confidence(root.section('confidence')) if root.has('confidence')
                     else ConfidenceCard()),
     )
@@ -129,6 +132,29 @@ def _segmenter(section: Section) -> SegmenterCard:
     card = SegmenterCard(
         weights, section.positive('image_size'), _dtype(section), backend, config
     )
+    section.end()
+    return card
+
+
+def _router(root: Section) -> RouterCard:
+    """Read 'rules', or what a router model needs."""
+    if not isinstance(root.peek('router'), dict):
+        kind = root.choice('router', ROUTERS, 'rules')
+        if kind != 'rules':
+            root.fail('router', f'{kind} needs weights: {{kind: {kind}, weights: {{path: …}}}}')
+        return RouterCard()
+    section = root.section('router')
+    kind = section.choice('kind', ROUTERS)
+    default = section.choice('default', ('rules', *TASK_KEYS), 'rules')
+    card = RouterCard(kind, default=TASK_KEYS.get(default, Task.AUTO))
+    if kind != 'rules':
+        card = replace(
+            card, weights=_weights(section.section('weights')),
+            min_probability=section.number(
+                'min_probability', card.min_probability, low=0.0, high=1.0))
+    if kind == 'qwen2':
+        card = replace(card, dtype=_dtype(section), max_new_tokens=section.positive(
+            'max_new_tokens', card.max_new_tokens))
     section.end()
     return card
 

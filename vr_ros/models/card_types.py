@@ -131,6 +131,29 @@ class SegmenterCard:
 
 
 @dataclass(frozen=True)
+class RouterCard:
+    """What picks the task of an instruction that names none.
+
+    :param kind: 'rules', 'words' (a WordRouter) or 'qwen2' (a language model, as TaskRouter-1.5B).
+    :param weights: None for the rules.
+    :param min_probability: below it a model is not believed, and the rules hold.
+    :param default: the task where neither is sure; AUTO: what the rules guess.
+    :param dtype: of a language model.
+    :param max_new_tokens: how far a language model may write.
+    """
+
+    kind: str = 'rules'
+    weights: WeightsCard | None = None
+    min_probability: float = 0.5
+    default: Task = Task.AUTO
+    dtype: DtypeCard = DtypeCard('float32')
+    max_new_tokens: int = 512
+
+    def dtype_for(self, device_type: str) -> str:
+        return self.dtype.on(device_type)
+
+
+@dataclass(frozen=True)
 class ExistenceCard:
     """How a model is asked whether an object that it named is there.
 
@@ -183,7 +206,6 @@ class ModelCard:
     """A model as the user names it.
 
     :param segmenter: None when the model has none: results then carry no masks.
-    :param router: what picks the task of an instruction that names none.
     """
 
     name: str
@@ -191,5 +213,5 @@ class ModelCard:
     licence: str
     reasoner: ReasonerCard
     segmenter: SegmenterCard | None
-    router: str
+    router: RouterCard
     confidence: ConfidenceCard = ConfidenceCard()

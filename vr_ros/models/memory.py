@@ -11,6 +11,7 @@ from typing import Any
 
 from vr_ros.core.types import PerceptionError, Status
 from vr_ros.models.card import ModelCard, ReasonerCard, SegmenterCard
+from vr_ros.models.card_types import RouterCard
 from vr_ros.models.weights import resolve_weights
 
 # For activations, the cache of keys and values, and what libraries take when they are first used.
@@ -78,12 +79,14 @@ def check_card_fits(card: ModelCard, device: str) -> None:
     :raises PerceptionError: MODEL_UNAVAILABLE, with the numbers, or because weights are missing.
     """
     kind = device.partition(':')[0]
-    models = {'reasoner': card.reasoner, 'segmenter': card.segmenter}
+    models = {'reasoner': card.reasoner, 'segmenter': card.segmenter,
+              'router': card.router if card.router.kind == 'qwen2' else None}
     parts = {name: _model_bytes(model, kind) for name, model in models.items() if model is not None}
     check_fits(parts, device, host_free=free_host_bytes(), device_free=free_device_bytes(device))
 
 
-def _model_bytes(model: ReasonerCard | SegmenterCard, device_type: str) -> int:
+def _model_bytes(model: ReasonerCard | SegmenterCard | RouterCard, device_type: str) -> int:
+    assert model.weights is not None  # only the rules have none
     path = model.weights.path
     if path is not None and path.is_file():
         return path.stat().st_size  # a checkpoint of another format, about as large as its tensors

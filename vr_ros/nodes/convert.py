@@ -13,7 +13,6 @@ from std_msgs.msg import Header
 
 from vr_ros.action import Perceive
 from vr_ros.core.prompt import MAX_INSTRUCTION_CHARS
-from vr_ros.core.router import route
 from vr_ros.core.types import (
     Detection,
     Instruction,
@@ -122,12 +121,10 @@ def answer_to_msg(answer: Answer, *, reasoning: bool, raw_text_limit: int) -> An
 def partial_to_msg(progress: Progress) -> DetectionArray:
     """Write what was found so far; not final."""
     size = progress.frame.size if progress.frame else Size(0, 0)
-    instruction = progress.job.instruction
-    task = instruction.task
-    if task is Task.AUTO:
-        task = route(instruction.text).task
+    asked = progress.job.instruction.task
     answer = Answer(progress.job, Perception(
-        Status.OK, task, progress.detections, image_size=size, model_id=progress.model_id),
+        Status.OK, asked if progress.task is Task.AUTO else progress.task, progress.detections,
+        image_size=size, model_id=progress.model_id),
         progress.frame, progress.sequence, ended=False)
     message = detections_to_msg(answer)
     message.outcome.is_final = False

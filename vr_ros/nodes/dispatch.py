@@ -143,7 +143,7 @@ class Dispatcher:
         if run is None or getattr(event, 'request_id', None) != run.request_id:
             return
         if isinstance(event, protocol.Started):
-            run.began_at = self._clocks.steady()
+            run.began_at, run.task = self._clocks.steady(), event.task
             self._report.progress(run, Stage.REASONING)
         elif isinstance(event, protocol.Text):
             run.text += event.text

@@ -50,7 +50,7 @@ class Reporter:
         job = run.job
         job.stage = stage
         self._tell(job, Progress(job, stage, job.sequence, run.frame, text, detections, run.found,
-                                 run.model_id))
+                                 run.model_id, run.task))
 
     def waiting(self, job: Job, stage: Stage) -> None:
         """Tell the listener what its job waits for, if that is news."""

@@ -40,6 +40,7 @@ class Run:
     :param image_age_ms: age of the frame then, by the node's clock.
     :param model_id: of the model it was handed to.
     :param started_at, began_at: seconds of the steady clock: handed over; taken up by the worker.
+    :param task: what the worker does; AUTO until it has said so.
     :param text: its reasoning so far.
     """
 
@@ -50,6 +51,7 @@ class Run:
     started_at: float
     model_id: str = ''
     began_at: float = math.nan
+    task: Task = Task.AUTO
     text: str = ''
     _found: dict[int, Detection] = field(default_factory=dict)
 

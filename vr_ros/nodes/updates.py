@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from vr_ros.core.types import Detection, Instruction, Perception, PerceptionError, Stamp
+from vr_ros.core.types import Detection, Instruction, Perception, PerceptionError, Stamp, Task
 from vr_ros.nodes.cameras import Frame
 from vr_ros.nodes.instruction_queue import Job
 
@@ -30,6 +30,7 @@ class Progress:
     :param new_detections: those that are new, and those whose mask is.
     :param detections: all so far.
     :param model_id: who is at work; '' when nobody is yet.
+    :param task: what the model does; AUTO when it has not said so.
     """
 
     job: Job
@@ -40,6 +41,7 @@ class Progress:
     new_detections: tuple[Detection, ...] = ()
     detections: tuple[Detection, ...] = ()
     model_id: str = ''
+    task: Task = Task.AUTO
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import torch
 
 from vr_ros.core.events import EventSink
 from vr_ros.core.prompt import validate_instruction
-from vr_ros.core.router import route
 from vr_ros.core.types import (
     Detection,
     Perception,
@@ -25,6 +24,7 @@ from vr_ros.models.memory import check_card_fits
 from vr_ros.models.qwen_vl import QwenVLReasoner
 from vr_ros.models.segmenter import ImageFeatures, Segmenter
 from vr_ros.models.segmenters import load_segmenter
+from vr_ros.models.task_router import TaskRouter, load_task_router
 from vr_ros.models.video_memory import VideoMemory
 from vr_ros.models.weights import resolve_weights
 from vr_ros.pipeline.answering import Answering, Models
@@ -65,12 +65,15 @@ class Perceiver:
 
     :param card: what the models expect and how they answer.
     :param segmenter: None leaves masks out.
+    :param router: None: the rules pick the task of an instruction that names none.
     """
 
     def __init__(
-        self, card: ModelCard, reasoner: QwenVLReasoner, segmenter: Segmenter | None
+        self, card: ModelCard, reasoner: QwenVLReasoner, segmenter: Segmenter | None,
+        router: TaskRouter | None = None,
     ) -> None:
         self.card, self._reasoner, self._segmenter = card, reasoner, segmenter
+        self._router = router or TaskRouter()
         self.model_id = card.name
         self._memory = None
         if segmenter is not None and segmenter.has_memory:
@@ -95,14 +98,15 @@ class Perceiver:
             card = with_source(card, score_source)
         device = pick_device(device)
         check_card_fits(card, device)
-        # The quick one first: what it lacks is then known before the large one was loaded.
+        # The quick ones first: what they lack is then known before the large one was loaded.
+        router = load_task_router(card.router, device)
         segmenter = load_segmenter(card.segmenter, device) if card.segmenter else None
         reasoner = QwenVLReasoner(card.reasoner, resolve_weights(card.reasoner.weights), device)
-        return cls(card, reasoner, segmenter)
+        return cls(card, reasoner, segmenter, router)
 
     def close(self) -> None:
         """Let go of the models and of the device memory they hold."""
-        del self._reasoner, self._segmenter, self._memory, self._tracks
+        del self._reasoner, self._segmenter, self._memory, self._tracks, self._router
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -124,7 +128,7 @@ class Perceiver:
         :return: detections in pixels of ``image``, or the answer's text.
         :raises PerceptionError: BAD_INSTRUCTION, BAD_IMAGE or OUT_OF_MEMORY, see once_more.py.
         """
-        question, task = checked(image, text, task)
+        question, task = self._checked(image, text, task)
         stop = should_stop or (lambda: False)
 
         def attempt(smaller: bool, sink: EventSink) -> Perception:
@@ -149,7 +153,7 @@ class Perceiver:
         runs: dict[int, Answering] = {}
         for place, (image, text, task) in enumerate(questions):
             try:
-                question = checked(image, text, task)
+                question = self._checked(image, text, task)
             except PerceptionError as error:
                 answers[place] = Perception(error.status, status_message=error.message)
             else:
@@ -160,6 +164,17 @@ class Perceiver:
                 run.begin_masks()
                 answers[place] = run.finish(reasoning, started)
         return [answers[place] for place in range(len(questions))]
+
+    def task_of(self, text: str) -> Task:
+        """Pick the task of an instruction that names none.
+
+        :raises PerceptionError: BAD_INSTRUCTION.
+        """
+        return self._router.task_of(validate_instruction(text))
+
+    def _checked(self, image: np.ndarray, text: str, task: Task) -> tuple[str, Task]:
+        question = checked(image, text)
+        return question, self._router.task_of(question) if task is Task.AUTO else task
 
     def _models(self, want_masks: bool = True, smaller_images: bool = False) -> Models:
         reasoner = with_smaller_images(self._reasoner) if smaller_images else self._reasoner
@@ -211,13 +226,12 @@ class Perceiver:
         self._tracks.pop(camera, None)
 
 
-def checked(image: np.ndarray, text: str, task: Task) -> tuple[str, Task]:
+def checked(image: np.ndarray, text: str) -> str:
     """Make sure that a question can be asked.
 
-    :return: the instruction without surplus, and its task, by its words where it is AUTO.
+    :return: the instruction without surplus.
     :raises PerceptionError: BAD_INSTRUCTION or BAD_IMAGE.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
         raise PerceptionError(Status.BAD_IMAGE, f'not an RGB image: {image.dtype} {image.shape}')
-    question = validate_instruction(text)
-    return question, route(question).task if task is Task.AUTO else task
+    return validate_instruction(text)

@@ -166,9 +166,13 @@ class LoadFailed:
 
 @dataclass(frozen=True)
 class Started:
-    """Work on a request has begun."""
+    """Work on a request has begun.
+
+    :param task: what is done about it; AUTO where the back-end does not say.
+    """
 
     request_id: int
+    task: Task = Task.AUTO
 
 
 @dataclass(frozen=True)

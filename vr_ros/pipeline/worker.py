@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 from vr_ros.core.events import Event, MasksEvent, ObjectsEvent, TextEvent
-from vr_ros.core.types import Perception, PerceptionError, Status
+from vr_ros.core.types import Perception, PerceptionError, Status, Task
 from vr_ros.pipeline import protocol
 from vr_ros.pipeline.backend import DEFAULT_BACKEND, make_backend
 from vr_ros.pipeline.heap import keep_one_heap
@@ -173,13 +173,14 @@ class Worker:
         request_id = job.request.request_id
         if not self._jobs.start(job):
             return EXIT_OK
-        self._send(protocol.Started(request_id))
         exit_status, out_of_memory, found = EXIT_OK, False, None
         is_followed = self._tracker is not None and job.request.follow != ''
         try:
             if is_followed:
                 self._backend.watch(job.request.follow)
-            perception = self._perceive(job)
+            task = self._task_of(job.request)
+            self._send(protocol.Started(request_id, task))
+            perception = self._perceive(job, task)
             if job.cancelled.is_set() and perception.status is not Status.CANCELLED:
                 perception = self._ended(job, Status.CANCELLED, 'cancelled')
             self._send(protocol.Result(request_id, perception))
@@ -197,12 +198,17 @@ class Worker:
         give_back()
         return exit_status
 
-    def _perceive(self, job: Job) -> Perception:
+    def _task_of(self, request: protocol.Perceive) -> Task:
+        """Have a back-end that can pick tasks pick this one, so that partial results name it."""
+        pick = getattr(self._backend, 'task_of', None)
+        return request.task if request.task is not Task.AUTO or pick is None else pick(request.text)
+
+    def _perceive(self, job: Job, task: Task) -> Perception:
         request = job.request
         if self._backend is None:
             raise PerceptionError(Status.MODEL_UNAVAILABLE, 'no model was loaded')
         perception = self._backend.perceive(
-            job.frame.image(), request.text, request.task, want_masks=request.want_masks,
+            job.frame.image(), request.text, task, want_masks=request.want_masks,
             on_event=lambda event: self._on_event(request.request_id, event),
             should_stop=job.cancelled.is_set)
         if not isinstance(perception, Perception):
