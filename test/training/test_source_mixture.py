@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import mini_training
@@ -16,12 +17,17 @@ from mini_training import picture, write_table
 
 from vr_ros.core.types import Size
 from vr_ros.datasets.sample import DataSetError
+from vr_ros.models.card import load_card
+from vr_ros.training.adapters.columns import ready_row
 from vr_ros.training.data.command import main
 from vr_ros.training.data.mixtures.building import build_mixture, drawn_parts
 from vr_ros.training.data.mixtures.recipe import Mixture, Part, part_options, read_mixture
 from vr_ros.training.data.registry import builders
 from vr_ros.training.data.schema import check_row
 from vr_ros.training.data.shards import iter_rows, read_broken
+from vr_ros.training.rewards.scoring import Reward, Scorer
+from vr_ros.training.rewards.truth_rollout import truth_response
+from vr_ros.training.rewards.verifier import Rollout
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / 'config/training/mixtures').glob('*.yaml'))
@@ -135,6 +141,7 @@ def test_another_recipe_does_not_mix_with_it(tmp_path, sets, capsys):
 KILLED = """
 import os, signal, sys
 from vr_ros.training.data import shards
+from vr_ros.training.adapters.columns import ready_row
 from vr_ros.training.data.command import main
 
 steps, close = int(sys.argv[1]), shards.ShardWriter._close_shard
@@ -205,6 +212,39 @@ def test_rows_can_be_added_to_those_of_a_part(tmp_path, sets):
 def test_a_filter_by_a_segmenter_is_one_of_the_options(tmp_path, sets, capsys):
     recipe(tmp_path, [{'source': 'refcoco', 'agreement': 2.0}])
     assert run(tmp_path, sets) == 2 and 'agreement is an IoU' in capsys.readouterr().err
+
+
+def test_the_truth_of_every_row_of_visionreasoners_mixture_earns_the_full_reward(tmp_path):
+    sets = tmp_path / 'sets'
+    mini_training.write_refs(sets / 'refcocog')
+    mini_training.write_refs(sets / 'grefcoco', 'grefs(unc).json')
+    mini_training.write_lvis(sets / 'lvis')
+    mini_training.write_lisa_plus(sets / 'lisa_plus')
+    build_mixture(read_mixture(RECIPES[1]), tmp_path / 'out', sets)
+    rows = list(iter_rows(tmp_path / 'out', 'train'))
+    assert {row.data_source for row in rows} == {'refcocog', 'grefcoco', 'lvis', 'lisa_plus'}
+    assert sum(row.sample.ground_truth == '[]' for row in rows) == 3     # two of gRefCOCO, one
+    texts = [truth_response(row.sample, 'I see.') for row in rows]
+    wrong = [truth_response(replace(row.sample, ground_truth=json.dumps(
+        [{'bbox_2d': [0, 0, 9, 9], 'point_2d': [4, 4]}])), 'I see.') for row in rows]
+    for text, is_right in ((texts, True), (wrong, False)):
+        rewards = Scorer().score_all([Rollout(*pair) for pair in zip(
+            text, [row.sample for row in rows], strict=True)])
+        assert all(isinstance(reward, Reward) for reward in rewards)
+        assert all((reward.final == 1.0) == is_right == reward.is_correct for reward in rewards)
+
+
+def test_rows_become_columns_of_a_trainer(tmp_path, sets):
+    """The next command in line takes them."""
+    recipe(tmp_path, PARTS, storage={'size': 840})
+    run(tmp_path, sets)
+    card = load_card('visionreasoner_7b').reasoner
+    rows = list(iter_rows(tmp_path / 'out', 'train'))
+    ready = [ready_row(row.to_columns(), place, card) for place, row in enumerate(rows)]
+    assert len(ready) == 13
+    for row, one in zip(rows, ready, strict=True):
+        assert ' '.join(row.problem.split()).lower().rstrip('.?!') in one.prompt.user.lower()
+        assert one.sample.ground_truth == row.sample.ground_truth or row.task == 'vqa'
 
 
 def test_parts_are_drawn_uniformly():

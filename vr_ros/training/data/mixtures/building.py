@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
@@ -60,11 +60,13 @@ class Taken:
 def build_mixture(
     mixture: Mixture, folder: Path, data: Path, split: str = 'train', *, shard_rows: int = 1000,
     processes: int = 1, skip_missing: bool = False, keep_parts: bool = False,
+    announce: Callable[[str], object] | None = None,
 ) -> tuple[Written, list[Taken]]:
     """Build a mixture, or the rest of it.
 
     :param data: the folder that the public sets lie in.
     :param skip_missing: parts whose set is not there have no rows, instead of stopping all.
+    :param announce: is told the name of each part before it is built.
     :return: what was written, and what each part came to.
     :raises DataSetError: a set is not there or cannot be read; one line names all of these.
     :raises vr_ros.training.data.shards.ShardError: the folder holds another build.
@@ -83,6 +85,8 @@ def build_mixture(
         if part.name in missing:
             taken.append(Taken(part.name, wanted, missing=missing[part.name]))
             continue
+        if announce:
+            announce(part.name)
         written = build(jobs[part.name], _folder(folder, part), shard_rows=shard_rows,
                         limit=part.rows, processes=processes)
         taken.append(Taken(part.name, wanted, written.rows * part.times, written.places,

@@ -33,7 +33,8 @@ def main(arguments: Sequence[str]) -> int:
         done, taken = build_mixture(
             mixture, out, options.data, options.split, shard_rows=options.shard_size,
             processes=options.processes, skip_missing=options.skip_missing,
-            keep_parts=options.keep_parts)
+            keep_parts=options.keep_parts,
+            announce=lambda name: print(f'part {name}', file=sys.stderr))
     except (DataSetError, ShardError, OSError) as error:
         return refuse(str(error))
     except KeyboardInterrupt:
