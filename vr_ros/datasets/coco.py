@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vr_ros.core.types import Size, Task
+from vr_ros.datasets.annotations import ByLabel
 from vr_ros.datasets.regions import read_region
 from vr_ros.datasets.sample import (
     DataSetError,
@@ -29,7 +30,7 @@ from vr_ros.datasets.truth import Truth
 LISTS = ('images', 'annotations', 'categories')
 
 
-class Coco:
+class Coco(ByLabel):
     """Samples from a file of instances; the instruction is the category's name.
 
     Images lie, by their file_name, beside the file, in ``images`` or the split's folder beside it,
@@ -91,17 +92,6 @@ class Coco:
         name = str(image.get('file_name') or '/'.join(url[-2:]))
         pixels = read_image_in(self._folders, name)
         return Sample(pixels, category, self._truth(place, size_of(pixels)), Task.DETECTION)
-
-    def annotated(self, image: str, label: str, size: Size) -> Truth | None:
-        """Read what is annotated on an image, without the image.
-
-        :param image: its file's name without suffix, one of ``images``.
-        :param label: one of ``labels``.
-        :return: None where no object has the label.
-        :raises SampleError: if an annotation cannot be used, or the size is another.
-        """
-        place = self._places.get((image, label))
-        return None if place is None else self._truth(place, size)
 
     def _truth(self, place: int, size: Size) -> Truth:
         try:

@@ -11,6 +11,7 @@ import numpy as np
 
 from vr_ros.core.rle import crop_to_rle, rle_box
 from vr_ros.core.types import Mask, Size, Task
+from vr_ros.datasets.annotations import ByLabel
 from vr_ros.datasets.regions import polygon_to_rle
 from vr_ros.datasets.sample import (
     DataSetError,
@@ -28,7 +29,7 @@ from vr_ros.datasets.truth import Truth
 _NO_SHAPES = ('tag',)
 
 
-class Cvat:
+class Cvat(ByLabel):
     """Every label that an image has is asked for; ids are IMAGE/LABEL.
 
     Images lie, by their names, beside the file or in ``images``, with or without their subset.
@@ -81,17 +82,6 @@ class Cvat:
         folders = (self._folder / base for base in ('', 'images', f'images/{subset}'))
         pixels = read_image_in(folders, name)
         return Sample(pixels, label, self._truth(place, size_of(pixels)), Task.DETECTION)
-
-    def annotated(self, image: str, label: str, size: Size) -> Truth | None:
-        """Read what is annotated on an image, without the image.
-
-        :param image: its file's name without suffix, one of ``images``.
-        :param label: one of ``labels``.
-        :return: None where no object has the label.
-        :raises SampleError: if a shape cannot be used, or the size is another.
-        """
-        place = self._places.get((image, label))
-        return None if place is None else self._truth(place, size)
 
     def _truth(self, place: int, size: Size) -> Truth:
         image, label, shapes = self._groups[place]
