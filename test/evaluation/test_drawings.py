@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -44,6 +45,20 @@ def test_bars_are_as_high_as_their_numbers(counts):
                                                                            max(counts))
     assert inside(plot) and plot['of'] == f'{sum(counts):,} samples'
     assert len(plot['x_ticks']) <= 10 and len(plot['y_ticks']) <= 6
+
+
+@pytest.mark.parametrize(('step', 'bins'), [(500, 7), (1000, 10), (20_000, 16), (2, 11), (50, 8)])
+def test_labels_below_the_axis_do_not_touch(step, bins):
+    edges = tuple(float(step * i) for i in range(bins + 1))
+    plot = histogram(Histogram('Latency', 'ms', 'samples', edges, (1,) * bins))
+    # Figures are about 6 units wide; where the frame ends, long labels end, too.
+    ends = []
+    for tick in plot['x_ticks']:
+        wide = 6 * len(tick['label'])
+        is_last = tick['at'] > plot['right'] - 20 and len(tick['label']) > 3
+        ends.append((tick['at'] - wide / (1 if is_last else 2),
+                     tick['at'] + (0 if is_last else wide / 2)))
+    assert all(left > right + 2 for (_, right), (left, _) in pairwise(ends))
 
 
 def test_marks_and_labels_lie_where_the_axis_says():

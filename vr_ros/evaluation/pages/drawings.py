@@ -12,6 +12,8 @@ WIDTH, HEIGHT = 380, 210
 LEFT, RIGHT, TOP, BOTTOM = 42, 12, 26, 36
 _FRAME = {'left': LEFT, 'right': WIDTH - RIGHT, 'bottom': HEIGHT - BOTTOM}
 _X_LABELS, _Y_LABELS = 8, 4
+# Characters from which labels below the axis need more room.
+_LONG_LABEL = 5
 
 
 def number(value: float) -> str:
@@ -31,7 +33,8 @@ def histogram(plot: Histogram) -> dict[str, Any]:
          'height': _y(0) - _y(count / top),
          'title': f'{_range(plot.edges, i)}{unit}: {count:,} of {plot.of:,} {plot.about}'}
         for i, count in enumerate(plot.counts)]
-    every = math.ceil((bins + 1) / _X_LABELS)
+    is_long = any(len(number(e)) >= _LONG_LABEL for e in plot.edges if math.isfinite(e))
+    every = math.ceil((bins + 1) / (_X_LABELS - 2 * is_long))
     is_open = math.isinf(plot.edges[-1])
     ticks = [{'at': LEFT + i * width, 'label': number(edge)}
              for i, edge in enumerate(plot.edges)
