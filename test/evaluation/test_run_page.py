@@ -103,6 +103,30 @@ def test_figures_are_those_of_the_json(written):
                 assert ' to '.join(ends) in row
 
 
+def test_kinds_of_questions_are_counted_apart(tmp_path):
+    """The most frequent first; what has no kind is called other."""
+    kinds = ('one <b>', 'one <b>', 'two', 'two', 'two', '', '', '')
+    page, content, text = write(tmp_path, run_of(*(
+        replace(record, kind=kind) for record, kind in zip(ANSWERED, kinds, strict=True))))
+    assert content['questions'] == [
+        {'question': '', 'samples': 3,
+         'became': {'right': 1, 'wrong object': 1, 'wrong count': 1}},
+        {'question': 'two', 'samples': 3, 'became': {'error': 1, 'missed': 1, 'extra': 1}},
+        {'question': 'one <b>', 'samples': 2, 'became': {'right': 1, 'poor mask': 1}}]
+    for rows in (page.rows, markdown_rows(text)):
+        head, *lines = rows[next(i for i, row in enumerate(rows) if row[0] == 'question'):][:5]
+        lines = [line for line in lines if line[0] in ('other', 'two', 'one <b>')]
+        shown = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in lines}
+        assert [*shown] == ['other', 'two', 'one <b>']
+        assert (shown['other']['share right'], shown['two']['share right']) == ('0.333', '0.000')
+        assert (shown['two']['missed'], shown['two']['right']) == ('1', '·')
+
+
+def test_one_kind_of_question_is_no_table(written):
+    page, content, text = written
+    assert content['questions'] == [] and 'By kind of question' not in page.text + text
+
+
 def test_strict_and_published_figures_stand_apart(written):
     page, _, text = written
     for source in (page.text, text):

@@ -19,6 +19,7 @@ What lies in crowds and in pixels to be ignored counts as it does in the strict 
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -147,6 +148,22 @@ def confusion(verdicts: Sequence[Verdict]) -> dict[tuple[Kind, Situation], list[
     for place, verdict in enumerate(verdicts):
         cells.setdefault((verdict.kind, verdict.situation), []).append(place)
     return cells
+
+
+def by_question(
+    questions: Sequence[str], verdicts: Sequence[Verdict]
+) -> list[tuple[str, Counter[Kind]]]:
+    """Count what came of the samples of each kind of question, the most frequent kind first.
+
+    :param questions: kind of each sample's question, empty where it has none.
+    :return: nothing where fewer than two kinds are known.
+    """
+    counted: dict[str, Counter[Kind]] = {}
+    for question, verdict in zip(questions, verdicts, strict=True):
+        counted.setdefault(question, Counter())[verdict.kind] += 1
+    if len(counted.keys() - {''}) < 2:
+        return []
+    return sorted(counted.items(), key=lambda item: (-item[1].total(), item[0]))
 
 
 def _judge_objects(truth: Truth, found: Found, task: Task) -> tuple[Kind, float]:

@@ -6,7 +6,12 @@ from pathlib import Path
 
 from vr_ros.evaluation.failures import Kind, confusion
 from vr_ros.evaluation.pages.markdown import plain, table, write_lines
-from vr_ros.evaluation.pages.run_page import circumstances, figures_apart, situations
+from vr_ros.evaluation.pages.run_page import (
+    circumstances,
+    figures_apart,
+    question_rows,
+    situations,
+)
 from vr_ros.evaluation.runs.summary import Summary, interval_text, value_text
 
 
@@ -35,6 +40,9 @@ def _lines(summary: Summary, besides: Sequence[str]) -> Iterator[str]:
         yield from table(('', *(situation.value for situation, _ in known), 'all'), [
             (kind.value, *(f'{len(cells.get((kind, s), ())):,}' for s, _ in known),
              f'{summary.kinds[kind]:,}') for kind in Kind])
+    if by_kind := question_rows(summary):
+        yield '## By kind of question\n'
+        yield from table(by_kind[0], by_kind[1:])
     if run.skipped:
         yield '## Skipped samples\n'
         yield from table(('sample', 'reason'), [(r.sample_id, r.skipped) for r in run.skipped])

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def write_run_page(summary: Summary, path: Path, look: Look) -> None:
         'samples': header.samples, 'answered': len(run.answered),
         'layers': ('boxes', 'masks', 'truth'), 'hidden': (),
         'situations': situations(summary), 'failures': _failures(summary),
-        'cells': _cells(summary, cards),
+        'cells': _cells(summary, cards), 'questions': question_rows(summary),
         'figures': [(title, note, _figures(figures))
                     for title, note, figures in figures_apart(summary) if figures],
         'drawn': _plots(summary), 'plot_size': (drawings.WIDTH, drawings.HEIGHT),
@@ -100,6 +101,22 @@ def situations(summary: Summary) -> list[tuple[Situation, int]]:
     """Say which situations occur, and how many samples each has."""
     numbers = [(s, sum(v.situation is s for v in summary.verdicts)) for s in Situation]
     return [(situation, number) for situation, number in numbers if number]
+
+
+def question_rows(summary: Summary) -> list[list[str]]:
+    """Tell what became of each kind of question: a head, then a row each; empty without kinds."""
+    known = summary.questions
+    kinds = [kind for kind in Kind if any(counts[kind] for _, counts in known)]
+    rows = [[name or 'other', f'{counts.total():,}',
+             *(f'{counts[kind]:,}' if counts[kind] else '·' for kind in kinds),
+             figure_text(_share_right(counts), 'share')] for name, counts in known]
+    return [['question', 'samples', *(kind.value for kind in kinds), 'share right'], *rows
+            ] if rows else []
+
+
+def _share_right(counts: Counter[Kind]) -> float | None:
+    judged = counts.total() - counts[Kind.UNKNOWN]
+    return counts[Kind.RIGHT] / judged if judged else None
 
 
 def _facts(summary: Summary) -> dict[str, str]:

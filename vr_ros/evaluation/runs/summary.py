@@ -14,7 +14,7 @@ from rich.table import Table
 
 from vr_ros.core.types import Status, Task
 from vr_ros.evaluation.claims import Claim, write_claims
-from vr_ros.evaluation.failures import Kind, Verdict, confusion, judge
+from vr_ros.evaluation.failures import Kind, Verdict, by_question, confusion, judge
 from vr_ros.evaluation.metrics.figures import ROUNDS, Figure, figures
 from vr_ros.evaluation.metrics.measure import Measure
 from vr_ros.evaluation.metrics.panel import image_groups, published_panel, strict_measures
@@ -85,6 +85,11 @@ class Summary:
     def kinds(self) -> Counter[Kind]:
         """How many samples became what."""
         return Counter(verdict.kind for verdict in self.verdicts)
+
+    @property
+    def questions(self) -> list[tuple[str, Counter[Kind]]]:
+        """What became of the samples of each kind of question, see by_question()."""
+        return by_question([r.kind for r in self.run.answered], self.verdicts)
 
     @property
     def statuses(self) -> Counter[str]:
@@ -165,7 +170,11 @@ class Summary:
             'records': str(self.records) if self.records else None,
             'skipped': [{'id': r.sample_id, 'reason': r.skipped} for r in self.run.skipped],
             'figures': [asdict(figure) for figure in self.figures],
-            'failures': self._failures}
+            'failures': self._failures,
+            'questions': [
+                {'question': name, 'samples': kinds.total(),
+                 'became': {kind.value: kinds[kind] for kind in Kind if kinds[kind]}}
+                for name, kinds in self.questions]}
 
     @property
     def _failures(self) -> list[dict[str, Any]]:
