@@ -20,7 +20,12 @@ from vr_ros.training.data.convert import Converter
 from vr_ros.training.data.registry import builders
 from vr_ros.training.data.schema import Row
 from vr_ros.training.data.source import LeftOut
-from vr_ros.training.data.sources.declared import Drawing, PublicSource, open_public
+from vr_ros.training.data.sources.declared import (
+    Drawing,
+    PublicSource,
+    in_pieces,
+    open_public,
+)
 from vr_ros.training.data.sources.public import BUILDERS, NATURAL, SETS
 from vr_ros.training.data.storage import Storage
 
@@ -313,6 +318,27 @@ class TestDrawing:
             assert set(names[3 * turn:3 * turn + 3]) == {'c0', 'c1', 'c2'}
         assert names[9:17].count('c1') == 4 and set(names[17:]) == {'c0'}
 
+    @pytest.mark.parametrize(('number', 'limit', 'pieces'), [
+        (1000, 100, 40), (1000, None, 4), (1000, 3, 1000), (10, 400, 1), (0, 5, 0)])
+    def test_tables_are_read_through_piece_by_piece(self, number, limit, pieces):
+        drawn = np.random.default_rng(1).permutation(number)
+        order = in_pieces(drawn, limit)
+        assert sorted(order) == list(range(number))
+        size = -(-number // pieces) if pieces else 1
+        for start in range(0, number, size):
+            piece = order[start:start + size]
+            assert list(piece) == sorted(piece) and set(piece) == set(drawn[start:start + size])
+        if limit == 100:                      # the rows that are taken are from all of the table
+            assert order[:100].max() > 900 and order[:100].min() < 100
+
+    def test_only_tables_are_sorted(self, tmp_path):
+        write_table(tmp_path, [
+            {'image': picture(), 'problem': 'How many?', 'solution': f'<answer>{i}</answer>'}
+            for i in range(12)])
+        ids = [int(name) for name in opened('clevr_count', tmp_path, seed=3, limit=12).ids]
+        pieces = [ids[start:start + 3] for start in range(0, 12, 3)]
+        assert all(piece == sorted(piece) for piece in pieces) and ids != sorted(ids)
+
     def test_what_has_no_categories_cannot_take_turns(self, tmp_path):
         mini_training.write_refs(tmp_path)
         with pytest.raises(DataSetError, match='no categories'):
@@ -327,7 +353,7 @@ def options_of(name: str, *arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     BUILDERS[name].add_options(parser)
     options = parser.parse_args(arguments)
-    options.seed, options.split = None, 'train'
+    options.seed, options.split, options.limit = None, 'train', None
     return options
 
 

@@ -52,7 +52,8 @@ class Rows(Protocol):
 class Columns:
     """Samples from the rows of a table; the ids are the numbers of the rows, from 0.
 
-    ``figure`` is the main one of the set, empty where it is not known.
+    ``figure`` is the main one of the set, empty where it is not known. ``has_groups``: rows are
+    read many at a time, so that those far apart cost more than neighbours.
 
     :param known: what is known of the set: names of columns, and how it is scored.
     :param pictures: where images lie that rows only link.
@@ -85,7 +86,7 @@ class Columns:
         require_rules([known.rule], rows.name)
         if str(self._names['image']).endswith('url'):
             self._pictures.require(rows.name)
-        self._rows = rows
+        self._rows, self.has_groups = rows, getattr(rows, 'has_groups', False)
         self.name, self.figure = rows.name, known.figure
         self.ids = tuple(map(str, range(len(rows))))
 

@@ -40,6 +40,8 @@ class Table:
     :raises DataSetError: if a file has other columns.
     """
 
+    has_groups = True
+
     def __init__(self, files: Sequence[File], name: str) -> None:
         self.name = name
         self.columns: Sequence[str] = files[0].columns

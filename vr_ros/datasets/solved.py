@@ -28,6 +28,8 @@ COLUMNS = ('id', 'problem', 'solution', 'image')
 class Solved:
     """Samples from the rows of such a table; ids are the numbers of the rows.
 
+    ``has_groups``: see :class:`~vr_ros.datasets.columns.Columns`.
+
     :raises DataSetError: with the columns that are missing, or if there is no row.
     """
 
@@ -39,6 +41,7 @@ class Solved:
         if not len(rows):
             raise DataSetError(f'{rows.name}: no rows')
         self._rows, self.name = rows, rows.name
+        self.has_groups = getattr(rows, 'has_groups', False)
         self.ids = tuple(map(str, range(len(rows))))
         self._pictures = Pictures()
 

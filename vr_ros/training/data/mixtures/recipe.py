@@ -124,7 +124,9 @@ def part_options(part: Part, mixture: Mixture, split: str, data: Path) -> argpar
     arguments = [*positional, f'--split={split}']
     for name, value in values.items():
         arguments += _arguments(f'--{name.replace("_", "-")}', value)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.limit = part.rows
+    return options
 
 
 class _Parser(argparse.ArgumentParser):

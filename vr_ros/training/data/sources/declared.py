@@ -17,6 +17,8 @@ from vr_ros.training.data.sources.filters import Filter, read_filters
 from vr_ros.training.data.storage import Storage
 
 DATA = Path('data')
+# Times that a table is read through for the rows that are wanted, if all of them are taken.
+_PIECES = 4
 # Which samples, by how many objects are asked for.
 NUMBERS: dict[str, Callable[[int], bool]] = {
     'absent': lambda number: number == 0, 'present': lambda number: number > 0,
@@ -70,6 +72,7 @@ class Drawing:
     :param balanced: categories take turns, so that frequent ones do not fill the rows.
     :param filters: in place of the set's own; None: those.
     :param scoring: in place of the set's own; None: that.
+    :param limit: so many rows are wanted; None: all.
     :raises DataSetError: ``only`` is none of these.
     """
 
@@ -78,6 +81,7 @@ class Drawing:
     balanced: bool = False
     filters: Sequence[str] | None = None
     scoring: Scoring | None = None
+    limit: int | None = None
 
     def __post_init__(self) -> None:
         if self.only and self.only not in NUMBERS:
@@ -96,7 +100,8 @@ class Drawing:
             fits = NUMBERS[self.only]
             places = places[[fits(numbers[place]) for place in places]]
         if not self.balanced:
-            return places
+            is_drawn = self.seed is not None and getattr(data_set, 'has_groups', False)
+            return in_pieces(places, self.limit) if is_drawn else places
         categories = getattr(data_set, 'categories', None)
         if categories is None:
             raise DataSetError(f'{data_set.name}: has no categories that could take turns')
@@ -188,8 +193,20 @@ class PublicBuilder:
             accuracy_ratio=_either(options.accuracy_ratio, own.accuracy_ratio),
             format_ratio=_either(options.format_ratio, own.format_ratio))
         drawing = Drawing(
-            options.seed, options.only or '', options.balanced, options.filters, scoring)
+            options.seed, options.only or '', options.balanced, options.filters, scoring,
+            options.limit)
         return open_public(self.name, self.declared, options.data, options.split, drawing)
+
+
+def in_pieces(order: np.ndarray, limit: int | None) -> np.ndarray:
+    """Sort a drawn order piece by piece, so that a table is read through a few times, not per row.
+
+    :param limit: so many rows are wanted; a piece is a quarter of them, and comes from all of the
+        table.
+    """
+    size = max(1, -(-(len(order) if limit is None else limit) // _PIECES))
+    return np.concatenate([np.sort(order[start:start + size])
+                           for start in range(0, len(order), size)] or [order])
 
 
 def open_public(

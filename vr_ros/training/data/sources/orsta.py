@@ -20,7 +20,7 @@ from vr_ros.datasets.pictures import Pictures
 from vr_ros.datasets.sample import DataSetError, SampleError, digest, size_of
 from vr_ros.datasets.truth import Truth
 from vr_ros.training.data.source import Draft, LeftOut, Scoring
-from vr_ros.training.data.sources.declared import DATA
+from vr_ros.training.data.sources.declared import DATA, in_pieces
 from vr_ros.training.data.sources.public import NATURAL
 from vr_ros.training.data.storage import Storage
 from vr_ros.training.rewards import samples
@@ -42,6 +42,7 @@ class OrstaSource:
     :param folder: with the split's folder, or with its files.
     :param only: sources, by their ``data_source``; empty: all.
     :param seed: of the order; None: as they are.
+    :param limit: so many rows are wanted; None: all.
     :raises DataSetError: there are no such files, or they have other columns.
     """
 
@@ -49,6 +50,7 @@ class OrstaSource:
 
     def __init__(
         self, folder: Path, split: str, only: Sequence[str] = (), seed: int | None = None,
+        limit: int | None = None,
     ) -> None:
         files = [path for base in (folder / split, folder)
                  for path in sorted(base.glob(f'{split}_*.parquet'))]
@@ -65,7 +67,7 @@ class OrstaSource:
                         for row in range(len(content))]
         self._order = np.arange(len(self._places))
         if seed is not None:
-            self._order = np.random.default_rng(seed).permutation(self._order)
+            self._order = in_pieces(np.random.default_rng(seed).permutation(self._order), limit)
         self._only, self._pictures = frozenset(only), Pictures()
         self.identity = (f'orsta {digest(*(table.name for table in self._tables))},'
                          f' only {sorted(only)}, seed {seed}')
@@ -123,7 +125,8 @@ class OrstaBuilder:
 
     def open(self, options: argparse.Namespace) -> OrstaSource:
         """See :class:`vr_ros.training.data.source.Builder`."""
-        return OrstaSource(options.data, options.split, options.sources, options.seed)
+        return OrstaSource(options.data, options.split, options.sources, options.seed,
+                           options.limit)
 
 
 BUILDERS = {'orsta': OrstaBuilder()}
