@@ -29,7 +29,8 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['vr_ros*'], exclude=['vr_ros.nodes*']),
     package_data={'vr_ros': [
-        'py.typed', 'evaluation/templates/*.j2', 'training/rewards/curricula/*.json']},
+        'py.typed', 'evaluation/templates/*.j2', 'training/rewards/curricula/*.json',
+        'training/router_data/*.txt']},
     install_requires=[*CORE, *MODELS],
     extras_require={
         'sim': SIMULATOR,

@@ -15,7 +15,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from vr_ros.core.router import render_router_chat, route
 from vr_ros.core.types import PerceptionError, Status, Task
-from vr_ros.core.word_router import CLASSES, WordRouter, features_of, hash_of, reader
+from vr_ros.core.word_router import CLASSES, Vocabulary, WordRouter, features_of, hash_of
 from vr_ros.models.card_types import DtypeCard, RouterCard, WeightsCard
 from vr_ros.models.language_router import LanguageRouter
 from vr_ros.models.task_router import (
@@ -59,7 +59,7 @@ TABLE = table({'how many': [0, 0, 127, 0, 0], 'paint': [0, 0, 0, 127, 0],
                  'l # $', 'r VQA', 'r VQA True'}),
 ])
 def test_features(text: str, found: set[str]) -> None:
-    assert features_of(text, reader({'how'}.__contains__), route(text)) == found
+    assert features_of(text, Vocabulary({'how'}.__contains__), route(text)) == found
 
 
 @pytest.mark.parametrize(('text', 'wanted', 'refused'), [
@@ -75,20 +75,27 @@ def test_features(text: str, found: set[str]) -> None:
 def test_what_is_refused_counts_apart(text, wanted, refused) -> None:
     known = {'do', 'not', "don't", 'count', 'find', 'it', 'them', 'why', 'without', 'instead', 'of',
              'but', 'you', 'forget'}
-    found = features_of(text, reader(known.__contains__), None)
+    found = features_of(text, Vocabulary(known.__contains__), None)
     assert {name for name in found if name.startswith('n ')} == refused
     assert wanted in found
 
 
 @pytest.mark.parametrize(('written', 'meant'), [
     ('count', 'count'), ('cuont', 'count'), ('countt', 'count'), ('loate', 'locate'),
-    ('coumt', 'count'), ('many', 'many'), ('mnay', 'many'), ('manyy', 'many'),
-    ('mane', ''),                  # four letters: too many words are like it
+    ('many', 'many'), ('mnay', 'many'), ('manyy', 'many'), ('counting', ''),
+    ('loca', ''), ('man', ''),     # four letters: too many words are like it
+    ('court', ''),                 # a word of its own
     ('vount', ''),                 # the first letter is taken to be right
     ('cunot', ''), ('c', ''), ('', ''), ('count' * 4, ''),
 ])
 def test_typing_errors_are_read_over(written: str, meant: str) -> None:
-    assert reader({'count', 'many', 'locate'}.__contains__)(written) == meant
+    assert Vocabulary({'count', 'many', 'locate'}.__contains__).read(written) == meant
+
+
+def test_an_ing_form_is_a_verb_where_an_order_is_wrapped_so() -> None:
+    known = Vocabulary({'mind', 'count', 'man', 'a'}.__contains__)
+    assert 'mind count' in features_of('mind counting', known, None)
+    assert 'man _' in features_of('a man counting', known, None)
 
 
 @pytest.mark.parametrize(('text', 'kind', 'weight', 'features'), [

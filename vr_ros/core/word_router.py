@@ -39,8 +39,11 @@ SHORTEST_TYPO, LONGEST_TYPO = 4, 14  # letters
 _REFUSALS = frozenset(('not', "don't", 'dont', 'without', 'never'))
 _REFUSALS_OF_TWO = frozenset((
     ('instead', 'of'), ('rather', 'than'), ('no', 'need'), ('forget', 'about'), ('no', 'point')))
-_NO_REFUSAL = frozenset(('you', 'we', 'forget', 'only', ''))
+_NO_REFUSAL = frozenset(('you', 'we', 'forget', 'hesitate', 'stop', 'only', ''))
 _BUT = frozenset(('but', 'just', 'only', 'simply'))
+_BEFORE_GERUND = frozenset((
+    'mind', 'by', 'start', 'begin', 'about', 'of', 'without', 'than', 'stop', 'keep', 'continue',
+    'try', 'consider', 'finish', 'with', 'suggest', 'not', 'bother', 'skip', 'in'))
 
 
 def hash_of(text: str) -> int:
@@ -56,54 +59,67 @@ def tokens_of(text: str) -> list[str]:
     return [NUMBER if word[0].isdigit() else word for word in found]
 
 
-def reader(is_known: Callable[[str], bool]) -> Callable[[str], str]:
-    """Make a function that gives the known word that a word is, or is one typing error away from.
+class Vocabulary:
+    """The words that stand for themselves.
 
-    It gives '' for a word that is neither. The first letter is taken to be right.
-
-    :param is_known: whether a word stands for itself.
+    :param is_known: whether a word is one.
     """
 
-    @lru_cache(maxsize=4096)
-    def read(word: str) -> str:
-        if is_known(word):
-            return word
-        return next(filter(is_known, _respelled(word)), '')
+    def __init__(self, is_known: Callable[[str], bool]) -> None:
+        self._is_known = is_known
+        self.read = lru_cache(maxsize=4096)(self._read)
 
-    return read
+    def _read(self, word: str) -> str:
+        """Give the known word that a word is, or that is one typing error away; '' for none.
+
+        The first letter is taken to be right.
+        """
+        if self._is_known(word):
+            return word
+        return next(filter(self._is_known, _respelled(word)), '')
+
+    def verb(self, word: str) -> str:
+        """Give the known verb of an -ing form; '' for none."""
+        if not word.endswith('ing'):
+            return ''
+        stem = word[:-3]
+        single = stem[:-1] if stem[-1:] == stem[-2:-1] else stem
+        return next(filter(self._is_known, (stem, f'{stem}e', single)), '')
 
 
 def _respelled(word: str) -> Iterator[str]:
-    """Give what a word may stand for: letters swapped, one too many, one missing, one wrong."""
+    """Give what a word may stand for: two letters swapped, one double, one missing.
+
+    A wrong letter is left out: too many words, such as court and count, differ by one.
+    """
     length = len(word)
     if not SHORTEST_TYPO <= length <= LONGEST_TYPO:
         return
     for at in range(1, length - 1):
         yield word[:at] + word[at + 1] + word[at] + word[at + 2:]
     for at in range(1, length):
-        yield word[:at] + word[at + 1:]
-    if length == SHORTEST_TYPO:  # too much is like a short word
-        return
-    for at in range(1, length + 1):
-        for letter in _LETTERS:
-            yield word[:at] + letter + word[at:]
-    for at in range(1, length):
-        for letter in _LETTERS:
-            yield word[:at] + letter + word[at + 1:]
+        if word[at] == word[at - 1]:
+            yield word[:at] + word[at + 1:]
+    if length > SHORTEST_TYPO:
+        for at in range(1, length + 1):
+            for letter in _LETTERS:
+                yield word[:at] + letter + word[at:]
 
 
-def features_of(text: str, read: Callable[[str], str], verdict: Route | None) -> set[str]:
+def features_of(text: str, known: Vocabulary, verdict: Route | None) -> set[str]:
     """Name what of an instruction counts.
 
-    :param read: see reader().
     :param verdict: what the rules say; None leaves it out.
     """
     found: set[str] = set()
     if verdict is not None:
         found |= {f'r {verdict.task.name}', f'r {verdict.task.name} {verdict.confident}'}
-    line, refused = ['^'], ['']
+    line, refused, before = ['^'], [''], ''
     for token, is_refused in _with_refusals(tokens_of(text)):
-        word = token if token in _MARKS or token == NUMBER else read(token)
+        word = token if token in _MARKS or token == NUMBER else known.read(token)
+        if before in _BEFORE_GERUND:  # 'would you mind counting' is an order, 'a man counting' not
+            word = known.verb(token) or word
+        before = token
         if is_refused:
             found |= {f'n {word or GAP}', f'n {refused[-1]} {word or GAP}'}
             refused.append(word or GAP)
@@ -165,9 +181,9 @@ class WordRouter:
     bias: np.ndarray
 
     @cached_property
-    def _read(self) -> Callable[[str], str]:
-        known = frozenset(self.words.tolist())
-        return reader(lambda word: hash_of(word) in known)
+    def _vocabulary(self) -> Vocabulary:
+        hashes = frozenset(self.words.tolist())
+        return Vocabulary(lambda word: hash_of(word) in hashes)
 
     def probabilities(self, text: str, *, with_rules: bool = True) -> np.ndarray:
         """Give each class's probability.
@@ -175,7 +191,7 @@ class WordRouter:
         :param with_rules: as the table was fitted.
         :return: (5,) float64 in the order of CLASSES, sum 1.
         """
-        names = features_of(text, self._read, route(text) if with_rules else None)
+        names = features_of(text, self._vocabulary, route(text) if with_rules else None)
         hashes = np.fromiter((hash_of(name) for name in names), np.uint32, len(names))
         places = np.minimum(np.searchsorted(self.features, hashes), len(self.features) - 1)
         rows = places[self.features[places] == hashes]

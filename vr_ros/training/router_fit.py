@@ -1,0 +1,158 @@
+"""Fit the table of words that routes instructions: ``./run train router``."""
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+
+from vr_ros.core.router import route
+from vr_ros.core.word_router import (
+    CLASS_TASKS,
+    CLASSES,
+    Vocabulary,
+    WordRouter,
+    features_of,
+    hash_of,
+)
+from vr_ros.models.task_router import save_word_router
+from vr_ros.sim import phrasings as sim_phrasings
+from vr_ros.sim.dice import Dice
+from vr_ros.training.router_phrasings import Construction, known_words
+from vr_ros.training.router_writer import instructions
+
+log = logging.getLogger(__name__)
+
+DEFAULT_OUT = Path('weights/sim_tiny/router')
+# How often each wording of the simulator is shown.
+SIM_REPEATS = 4
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What a fit may use.
+
+    :param softness: the regularisation's C of the logistic regression.
+    :param least_texts: what fewer texts have does not count.
+    :param most_features: so many of the weightiest are kept.
+    """
+
+    softness: float = 20.0
+    least_texts: int = 6
+    most_features: int = 9000
+
+
+def training_set(number: int, seed: int,
+                 known: Sequence[Construction] | None = None) -> list[tuple[str, str]]:
+    """Give what the router is fitted on: drawn instructions, and the simulator's for training.
+
+    :param number: of drawn ones.
+    :param known: constructions to draw from; None: all.
+    :return: text and class of each.
+    """
+    return [*instructions('train', number, seed, known), *sim_instructions('train', seed)]
+
+
+def sim_instructions(split: str, seed: int, repeats: int = SIM_REPEATS) -> list[tuple[str, str]]:
+    """Show every wording of the simulator with queries drawn at random.
+
+    :param split: 'train' or 'heldout'.
+    :return: text and class of each.
+    """
+    found = []
+    for text in sim_phrasings.samples(split, repeats, Dice(np.random.default_rng(seed))):
+        query = sim_phrasings.understand(text)
+        if query is not None:  # an equal wording of two templates is understood as one of them
+            found.append((text, query.task.name.lower()))
+    return found
+
+
+def fit(examples: Sequence[tuple[str, str]], words: frozenset[str],
+        options: FitOptions | None = None, *, with_rules: bool = True) -> WordRouter:
+    """Fit a logistic regression, twice: on all features, and on the weightiest of them.
+
+    :param examples: text and class, a name of CLASSES, of each.
+    :param words: which stand for themselves.
+    :param with_rules: count what the rules say.
+    """
+    options = options or FitOptions()
+    known = Vocabulary(words.__contains__)
+    rows = [_hashes(features_of(text, known, route(text) if with_rules else None))
+            for text, _ in examples]
+    target = np.array([CLASSES.index(kind) for _, kind in examples])
+    hashes, counts = np.unique(np.concatenate(rows), return_counts=True)
+    kept = hashes[counts >= options.least_texts]
+    counts = counts[counts >= options.least_texts]
+    model = _regress(_matrix(rows, kept), target, options.softness)
+    if len(kept) > options.most_features:
+        spread = model.coef_ - model.coef_.mean(axis=0)
+        worth = np.abs(spread).max(axis=0) * np.sqrt(counts)
+        kept = np.sort(kept[np.argsort(-worth)[:options.most_features]])
+        model = _regress(_matrix(rows, kept), target, options.softness)
+    weights = (model.coef_ - model.coef_.mean(axis=0)).T
+    scales = np.abs(weights).max(axis=0) / 127
+    return WordRouter(
+        np.unique(np.array([hash_of(word) for word in words], np.uint32)), kept,
+        np.rint(weights / scales).astype(np.int8), scales.astype(np.float32),
+        model.intercept_.astype(np.float32))
+
+
+def _hashes(features: set[str]) -> np.ndarray:
+    return np.unique(np.fromiter(map(hash_of, features), np.uint32, len(features)))
+
+
+def _matrix(rows: Sequence[np.ndarray], kept: np.ndarray) -> csr_matrix:
+    """:return: (texts, features), each row of Euclidean length 1, as WordRouter weighs them."""
+    columns = []
+    for row in rows:
+        places = np.minimum(np.searchsorted(kept, row), len(kept) - 1)
+        columns.append(places[kept[places] == row])
+    lengths = np.array([len(column) for column in columns])
+    values = np.repeat(1 / np.sqrt(np.maximum(lengths, 1)), lengths)
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    return csr_matrix((values, np.concatenate(columns), starts), (len(rows), len(kept)))
+
+
+def _regress(matrix: csr_matrix, target: np.ndarray, softness: float) -> LogisticRegression:
+    return LogisticRegression(C=softness, max_iter=300, tol=1e-4).fit(matrix, target)
+
+
+def accuracy(router: WordRouter, examples: Sequence[tuple[str, str]]) -> float:
+    """Share of instructions whose most probable class is the right task."""
+    tasks = dict(zip(CLASSES, CLASS_TASKS, strict=True))
+    right = [CLASS_TASKS[int(router.probabilities(text).argmax())] is tasks[kind]
+             for text, kind in examples]
+    return float(np.mean(right))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw instructions, fit, examine, write.
+
+    :return: 0 done.
+    """
+    parser = argparse.ArgumentParser(prog='run train router', description=__doc__)
+    parser.add_argument('--number', type=int, default=80_000, help='instructions to fit on')
+    parser.add_argument('--seed', type=int, default=1, help='of the instructions')
+    parser.add_argument('--out', type=Path, default=DEFAULT_OUT, help='directory of the result')
+    options = parser.parse_args(arguments)
+    if options.number < 1000:
+        parser.error('--number is at least 1000')
+    logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
+    examples = training_set(options.number, options.seed)
+    log.info('fit on %d instructions, some minutes', len(examples))
+    router = fit(examples, known_words())
+    save_word_router(router, options.out)
+    size = sum(path.stat().st_size for path in options.out.iterdir())
+    log.info('%s: %d features, %d bytes', options.out, len(router.features), size)
+    for name, rows in (
+            ('trained on', examples[:2000]),
+            ('held-out phrasings and words', list(instructions('heldout', 2000, options.seed))),
+            ("the simulator's held-out wordings", sim_instructions('heldout', options.seed))):
+        log.info('%s: %.4f right', name, accuracy(router, rows))
+    print('next: ./run bench router')
+    return 0
