@@ -190,3 +190,11 @@ def test_help_names_the_sources(capsys) -> None:
 ])
 def test_reasons_are_counted_without_names_and_numbers(message: str, reason: str) -> None:
     assert reason_of(message) == reason
+
+
+def test_rows_are_made_without_torch() -> None:
+    code = ('import sys; from vr_ros.training.data.command import builders; builders();'
+            ' print("torch" in sys.modules)')
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
+                          timeout=100, check=True)
+    assert done.stdout.strip() == 'False'

@@ -143,6 +143,15 @@ def test_a_folder_of_another_build_is_refused(tmp_path: Path) -> None:
         ShardWriter(tmp_path, 'train', {'source': 'test', 'seed': 1}, 4)
 
 
+def test_only_one_process_writes_a_split(tmp_path: Path) -> None:
+    first = ShardWriter(tmp_path, 'train', {}, 4)
+    with pytest.raises(ShardError, match='another process is writing its train split'):
+        ShardWriter(tmp_path, 'train', {}, 4)
+    ShardWriter(tmp_path, 'val', {}, 4).close()
+    first.close()
+    ShardWriter(tmp_path, 'train', {}, 4).close()
+
+
 def test_splits_of_one_folder_list_what_is_broken_together(tmp_path: Path) -> None:
     write(tmp_path)
     writer = ShardWriter(tmp_path, 'val', {'source': 'test'}, 4)

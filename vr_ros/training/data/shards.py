@@ -7,6 +7,7 @@ not among the rows, and ``<split>.json`` says what was written; then the journal
 """
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections import Counter
@@ -18,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from vr_ros.training.data.journal import Journal, JournalBusyError
 from vr_ros.training.data.schema import SCHEMA, Row, row_from_columns
 
 BROKEN = 'broken.jsonl'
@@ -78,7 +80,7 @@ class ShardWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._split, self._shard_rows = folder, split, shard_rows
         self._identity = json.loads(json.dumps({**identity, 'shard_rows': shard_rows}))
-        self._journal = folder / f'{split}.journal.jsonl'
+        self._journal = Journal(folder / f'{split}.journal.jsonl')
         self._rows: list[dict[str, Any]] = []
         self._file: parquet.ParquetWriter | None = None
         self._in_file = 0
@@ -114,12 +116,13 @@ class ShardWriter:
         if not self._done.is_whole:
             if self._in_file or self._broken or not self._done.shards:
                 self._close_shard(places)
-            self._append({'end': places})
+            self._journal.append({'end': places})
         self._name_files(places)
         return self._done
 
     def close(self) -> None:
-        """Give up the file that is not whole."""
+        """Give up the file that is not whole, and let others write here."""
+        self._journal.close()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -153,37 +156,33 @@ class ShardWriter:
             os.replace(self._open_path, self._partial(self._done.shards))
         line = {'next': next_place, 'rows': self._in_file, 'shards': int(has_file),
                 'tasks': dict(self._tasks), 'broken': [asdict(one) for one in self._broken]}
-        self._append(line)
+        self._journal.append(line)
         self._done = _after(self._done, line)
         self._in_file, self._broken, self._tasks = 0, [], Counter()
-
-    def _append(self, line: Mapping[str, Any]) -> None:
-        with self._journal.open('a', encoding='utf-8') as file:
-            file.write(json.dumps(line) + '\n')
-            file.flush()
-            os.fsync(file.fileno())
 
     def _resume(self) -> Written:
         done = read_written(self._folder, self._split)
         if done is not None:
             if done[1] != self._identity:
                 raise ShardError(_other(self._folder, self._split, done[1], self._identity))
-            self._journal.unlink(missing_ok=True)
+            self._journal.remove()
             return done[0]
-        if any(self._folder.glob(f'{self._split}-*-of-*.parquet')) and not self._journal.exists():
+        if any(self._folder.glob(f'{self._split}-*-of-*.parquet')) and not self._journal.exists:
             raise ShardError(f'{self._folder} holds a {self._split} split from elsewhere: name'
                              ' another folder')
-        lines = _read_journal(self._journal)
+        try:
+            self._journal.open()
+        except JournalBusyError as error:
+            raise ShardError(f'{self._folder}: another process is writing its {self._split} split'
+                             ) from error
+        lines = self._journal.lines()
         if not lines:
-            self._journal.unlink(missing_ok=True)
-            self._append({'identity': self._identity})
+            self._journal.append({'identity': self._identity})
             return Written()
         if lines[0].get('identity') != self._identity:
+            self.close()
             raise ShardError(_other(self._folder, self._split, lines[0].get('identity') or {},
                                     self._identity))
-        # What was torn off at the end of the journal is not to stand before the next line.
-        text = ''.join(json.dumps(line) + '\n' for line in lines)
-        _replace(self._journal, text)
         done_now = Written()
         for line in lines[1:]:
             if 'end' in line:
@@ -202,15 +201,24 @@ class ShardWriter:
             name = f'{self._split}-{number:05d}-of-{total:05d}.parquet'
             if self._partial(number).exists():
                 os.replace(self._partial(number), self._folder / name)
-        broken = [{'split': self._split, **one} for line in _read_journal(self._journal)
-                  for one in line.get('broken', ())]
-        others = [one for one in read_broken(self._folder) if one['split'] != self._split]
-        _replace(self._folder / BROKEN, ''.join(
-            json.dumps(one, ensure_ascii=False) + '\n' for one in (*others, *broken)))
+        self._list_broken()
         self._done = Written(**{**asdict(self._done), 'places': places, 'is_whole': True})
         _replace(self._folder / f'{self._split}.json', json.dumps(
             {'written': asdict(self._done), 'identity': self._identity}, indent=1) + '\n')
-        self._journal.unlink(missing_ok=True)
+        self._journal.remove()
+
+    def _list_broken(self) -> None:
+        """Put what is broken beside that of other splits, which may be finished just now, too."""
+        broken = [{'split': self._split, **one} for line in self._journal.lines()
+                  for one in line.get('broken', ())]
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            others = [one for one in read_broken(self._folder) if one['split'] != self._split]
+            _replace(self._folder / BROKEN, ''.join(
+                json.dumps(one, ensure_ascii=False) + '\n' for one in (*others, *broken)))
+        finally:
+            os.close(folder)
 
 
 def find_files(folder: Path, split: str) -> list[Path]:
@@ -281,14 +289,6 @@ def _after(done: Written, line: Mapping[str, Any]) -> Written:
         dict(Counter(done.left_out) + reasons),
         done.faults + sum(one['is_fault'] for one in line['broken']),
         dict(Counter(done.tasks) + Counter(line['tasks'])))
-
-
-def _read_journal(path: Path) -> list[dict[str, Any]]:
-    """Read the whole lines; a torn one can only be the last."""
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b'\n')[:-1]
-    return [json.loads(line) for line in lines]
 
 
 def _replace(path: Path, text: str) -> None:
