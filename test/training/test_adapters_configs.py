@@ -144,6 +144,14 @@ def test_the_options_of_the_reward_are_its_own(path) -> None:
         key: value for key, value in options.items() if key != 'source_metrics'}) == []
 
 
+@pytest.mark.parametrize('path', sorted(FOLDER.glob('verl_*.yaml')), ids=lambda path: path.stem)
+def test_the_options_of_the_reward_of_verl_are_its_own(path) -> None:
+    options = complete(path).get('reward.custom_reward_function.reward_kwargs', {})
+    assert options.keys() <= set(verl.OPTIONS)
+    # PeBR-R1 rewards the length, which verl does not tell.
+    assert ('tokenizer' in options) == ('pebr_r1' in path.stem)
+
+
 def test_verl_finds_the_entry_point_in_the_package() -> None:
     values = own(FOLDER / 'verl_visionreasoner_7b.yaml')
     prefix, _, module = values['reward.custom_reward_function.path'].partition('://')

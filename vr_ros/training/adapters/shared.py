@@ -9,6 +9,8 @@ import json
 import math
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from vr_ros.training.rewards.registry import default_registry
@@ -78,6 +80,25 @@ def read_row(row: Any) -> tuple[Sample, float | None]:
 def unreadable(error: SampleError) -> Outcome:
     """Make the outcome of a row of which not even the sample can be read."""
     return failure_of(Sample('', ''), str(error))
+
+
+def count_tokens(text: str, tokenizer: str) -> int:
+    """Count the tokens of a response, its end included.
+
+    :param tokenizer: folder of a checkpoint, or its name on the hub.
+    :raises ModuleNotFoundError: the package tokenizers is missing; every trainer brings it.
+    """
+    return len(_tokenizer(tokenizer).encode(text, add_special_tokens=False).ids) + 1
+
+
+@lru_cache(maxsize=1)
+def _tokenizer(name: str) -> Any:
+    from tokenizers import Tokenizer
+
+    folder = Path(name)
+    if folder.is_dir():
+        return Tokenizer.from_file(str(folder / 'tokenizer.json'))
+    return Tokenizer.from_pretrained(name)
 
 
 def known_parts(names: Iterable[str]) -> tuple[str, ...]:

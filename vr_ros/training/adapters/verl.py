@@ -16,12 +16,13 @@ its place. In its validation such a response counts 0 in ``acc`` and is left out
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 try:
     from vr_ros.training.adapters.shared import (
         PART_NAMES,
+        count_tokens,
         known_parts,
         read_row,
         score_all,
@@ -36,6 +37,7 @@ except ModuleNotFoundError as error:
         'node with pip install --no-deps PATH_OF_VR_ROS, or set PYTHONPATH=PATH_OF_VR_ROS before '
         'ray start') from error
 
+OPTIONS = ('parts', 'tokenizer')
 # What verl passes on to every reward function when a reward model runs as well.
 _OF_A_REWARD_MODEL = ('reward_router_address', 'reward_model_tokenizer')
 
@@ -46,8 +48,9 @@ def compute_score(
 ) -> dict[str, float | None]:
     """Score one response.
 
-    The one option, from ``reward.custom_reward_function.reward_kwargs``: ``parts``, names of the
-    parts of verifiers that are reported, default all.
+    Options, from ``reward.custom_reward_function.reward_kwargs``: ``parts``, names of the parts of
+    verifiers that are reported, default all; ``tokenizer``, folder of a checkpoint or its name on
+    the hub, for rewards of the length, which verl does not tell.
 
     :param data_source: for verl's own metrics, which it keeps apart by it.
     :param ground_truth: not read: what scores the row is in ``extra_info``.
@@ -58,13 +61,16 @@ def compute_score(
     :raises RewardError: the row cannot be scored; it is named.
     :raises TypeError, ValueError: an option is not known.
     """
-    parts = known_parts(_options(kwargs).get('parts') or PART_NAMES)
+    options = _options(kwargs)
+    parts = known_parts(options.get('parts') or PART_NAMES)
+    tokenizer = options.get('tokenizer')
     try:
         sample, progress = read_row(extra_info)
     except SampleError as error:
         outcomes = [unreadable(error)]
     else:
-        outcomes = score_all([Rollout(solution_str, sample, progress)])
+        tokens = count_tokens(solution_str, tokenizer) if tokenizer else None
+        outcomes = score_all([Rollout(solution_str, sample, progress, tokens)])
     reward = rewards_or_raise(outcomes)[0]
     return {
         'score': reward.final, 'acc': float(reward.is_correct), 'accuracy': reward.accuracy,
@@ -72,9 +78,9 @@ def compute_score(
     }
 
 
-def _options(given: Mapping[str, Any]) -> dict[str, Iterable[str]]:
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in given.items() if name not in _OF_A_REWARD_MODEL}
-    unknown = sorted(options.keys() - {'parts'})
+    unknown = sorted(options.keys() - set(OPTIONS))
     if unknown:
-        raise TypeError(f'reward_kwargs: no "{unknown[0]}"; there is: parts')
+        raise TypeError(f'reward_kwargs: no "{unknown[0]}"; there are: {", ".join(OPTIONS)}')
     return options

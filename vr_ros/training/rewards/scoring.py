@@ -145,5 +145,7 @@ def rewards_or_raise(outcomes: Sequence[Outcome]) -> list[Reward]:
 
 
 def failure_of(sample: Sample, reason: str) -> Failure:
-    """Make a failure whose reason is one line."""
-    return Failure(sample.id, sample.data_source, ' '.join(reason.split()))
+    """Make a failure whose reason is one line that names the sample."""
+    line = ' '.join(reason.split())
+    return Failure(sample.id, sample.data_source,
+                   line if sample.title in line or not sample.id else f'{sample.title}: {line}')
