@@ -2,13 +2,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import mini_sets
 import numpy as np
 import pytest
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Mask, Size, Task
+from vr_ros.datasets.registry import open_data_set
 from vr_ros.datasets.sample import DataSetError, Sample, SampleError
 from vr_ros.datasets.truth import Truth
 from vr_ros.training.data.mixing import About, Mix, Mixed, join, negative, survey
@@ -29,7 +32,6 @@ class Kitchen:
     """A data set as the readers of vr_ros.datasets are."""
 
     name = 'kitchen 1a2b'
-    images = frozenset(Path(name).stem for name in SCENES)
     labels = frozenset(LABELS)
 
     def __init__(self) -> None:
@@ -41,9 +43,8 @@ class Kitchen:
         truth = Truth(image, SIZE, label, boxes=SCENES[image][label])
         return Sample(IMAGE, f'find every {label}.', truth, Task.DETECTION)
 
-    def annotated(self, image: str, label: str, size: Size) -> Truth | None:
-        boxes = SCENES[f'{image}.png'].get(label)
-        return Truth(image, size, label, boxes=boxes) if boxes else None
+    def labels_at(self, place: int) -> set[str]:
+        return set(SCENES[self._all[place][0]])
 
 
 def kitchen(is_exhaustive: bool = True, order: np.ndarray | None = None) -> DataSetSource:
@@ -126,6 +127,21 @@ def test_part_of_a_set_knows_what_the_other_part_says_is_there(tmp_path: Path) -
     drafts = mixed(tmp_path, Mix(negatives=1.0), source)
     about_a = {d.truth.category for d in drafts if d.truth.is_absent and d.truth.image == 'a.png'}
     assert about_a == {'fork'}
+
+
+@pytest.mark.parametrize('write', [mini_sets.write_coco, mini_sets.write_yolo])
+def test_what_own_sets_do_not_mark_is_not_there(
+    tmp_path: Path, write: Callable[[Path], None],
+) -> None:
+    write(tmp_path / 'set')
+    data_set = open_data_set(str(tmp_path / 'set'), 'val')
+    source = DataSetSource(data_set, Recipe('mini', is_exhaustive=True))
+    by_pixels = {frame.rgb.tobytes(): {thing.kind for thing in frame.truth.objects}
+                 for frame in mini_sets.frames()}
+    added = [d for d in mixed(tmp_path, Mix(negatives=1.0), source) if '-not-' in d.id]
+    assert added
+    for one in added:
+        assert one.truth.category not in by_pixels[one.image.tobytes()]
 
 
 def test_without_certainty_there_are_no_negatives(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Mapping, Set
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 from vr_ros.core.types import Size
@@ -27,6 +29,16 @@ class Annotations(Protocol):
         """
 
 
+@runtime_checkable
+class Labelled(Protocol):
+    """A data set whose samples are an image and a label each; ``labels`` are all there are."""
+
+    labels: Set[str]
+
+    def labels_at(self, place: int) -> Set[str]:
+        """Name the labels of all objects that are annotated in the image of a sample."""
+
+
 class ByLabel(ABC):
     """Annotations whose samples are an image and a label each.
 
@@ -46,6 +58,18 @@ class ByLabel(ABC):
         """
         place = self._places.get((image, label))
         return None if place is None else self._truth(place, size)
+
+    def labels_at(self, place: int) -> Set[str]:
+        """See :class:`Labelled`; images of one name count as one."""
+        of_place, of_image = self._by_image
+        return of_image[of_place[place]]
+
+    @cached_property
+    def _by_image(self) -> tuple[dict[int, str], dict[str, set[str]]]:
+        of_image: dict[str, set[str]] = defaultdict(set)
+        for image, label in self._places:
+            of_image[image].add(label)
+        return {place: image for (image, _), place in self._places.items()}, of_image
 
     @abstractmethod
     def _truth(self, place: int, size: Size) -> Truth:

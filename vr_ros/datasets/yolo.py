@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Set
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,11 @@ class Yolo:
         rows = [row for stem, number, rows in self._samples
                 if stem == image and self._names.get(number) == label for row in rows]
         return _truth(image, size, label, rows) if rows else None
+
+    def labels_at(self, place: int) -> Set[str]:
+        """Name the labels of all objects that are annotated in the image of a sample."""
+        image = self._samples[place][0]
+        return {self._names.get(number, '') for stem, number, _ in self._samples if stem == image}
 
 
 def _names(folder: Path) -> dict[str, str]:

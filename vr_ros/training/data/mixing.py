@@ -67,8 +67,8 @@ class Mix:
 class Absences(Protocol):
     """A source that knows what is not in its images, see :meth:`.source.DataSetSource.absent`."""
 
-    def absent(self, draft: Draft) -> Sequence[str]:
-        """Name categories of which no object is there, for certain."""
+    def absent(self, place: int) -> Sequence[str]:
+        """Name categories of which no object is in the image of a place, for certain."""
 
 
 class Mixed:
@@ -105,7 +105,7 @@ class Mixed:
             if is_joined:
                 yield from self._joined(place, number, drafts, rng)
             if is_negative:
-                yield from self._negative(draft, rng)
+                yield from self._negative(place, draft, rng)
 
     def _joined(self, place: int, number: int, drafts: Sequence[Draft], rng: np.random.Generator
                 ) -> Iterator[Draft]:
@@ -122,9 +122,9 @@ class Mixed:
         more = drafts if other.place == place else list(self._source.load(other.place))
         yield join(draft, more[other.number], is_quoted=self._mix.is_quoted)
 
-    def _negative(self, draft: Draft, rng: np.random.Generator) -> Iterator[Draft]:
+    def _negative(self, place: int, draft: Draft, rng: np.random.Generator) -> Iterator[Draft]:
         source: Absences = self._source  # type: ignore[assignment]
-        absent = [category for category in source.absent(draft) if category in self._of_category]
+        absent = [category for category in source.absent(place) if category in self._of_category]
         if not absent:
             return
         others = self._of_category[absent[int(rng.integers(len(absent)))]]

@@ -4,15 +4,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from vr_ros.core.rle import rle_box
 from vr_ros.core.types import Task
-from vr_ros.datasets.annotations import Annotations
-from vr_ros.datasets.sample import DataSet, Sample, digest, size_of
+from vr_ros.datasets.annotations import Labelled
+from vr_ros.datasets.sample import DataSet, Sample, digest
 from vr_ros.datasets.truth import Truth
 
 
@@ -178,21 +177,16 @@ class DataSetSource:
             recipe.task or truth.task or sample.task, recipe.ability, scoring=recipe.scoring,
             extra={'kind': sample.kind} if sample.kind else {})
 
-    def absent(self, draft: Draft) -> Sequence[str]:
-        """Name labels of which no object is in the image of a draft, for certain.
+    def absent(self, place: int) -> Sequence[str]:
+        """Name labels of which no object is in the image of a place, for certain.
 
         :return: in alphabetical order; none where the data set does not tell, or its annotations
             are not known to be exhaustive.
-        :raises SampleError: an annotation cannot be used.
         """
-        data_set, image = self._data_set, Path(draft.truth.image).stem
-        if not self._recipe.is_exhaustive or not isinstance(data_set, Annotations):
+        data_set = self._data_set
+        if not self._recipe.is_exhaustive or not isinstance(data_set, Labelled):
             return ()
-        if image not in data_set.images or draft.image is None:
-            return ()
-        size = size_of(draft.image)
-        return [label for label in sorted(data_set.labels)
-                if data_set.annotated(image, label, size) is None]
+        return sorted(data_set.labels - data_set.labels_at(int(self._order[place])))
 
 
 def drawn_order(number: int, seed: int) -> np.ndarray:
