@@ -240,6 +240,31 @@ def test_questions(tmp_path, name):
     assert made.size == Size(592, 444)
 
 
+# Their columns as evaluation knows them; what is asked with choices is scored by letter or text.
+MORE = {
+    'scienceqa': ({'image': picture, 'question': 'Which is north?', 'choices': ['Ohio', 'Texas'],
+                   'answer': 0, 'hint': 'Look.', 'lecture': ''}, 'exact', '["A", "Ohio"]'),
+    'visualpuzzles': ({'image': picture, 'question': 'Which?', 'options': ['up', 'down'],
+                       'answer': 'B', 'category': 'x'}, 'exact', '["B", "down"]'),
+    'chartqa': ({'image': picture, 'query': 'How many?', 'label': ['100'],
+                 'human_or_machine': 0}, 'numeric', '100'),
+    'textvqa': ({'image_id': 'a', 'question': 'Which brand?', 'image': picture,
+                 'answers': ['12'] * 9 + ['13'], 'ocr_tokens': ['12']}, 'exact', '["12", "13"]'),
+}
+
+
+@pytest.mark.parametrize('name', MORE)
+def test_more_questions(tmp_path, name):
+    pytest.importorskip('math_verify')
+    row, verifier, truth = MORE[name]
+    write_table(tmp_path, [{key: value() if callable(value) else value
+                            for key, value in row.items()}])
+    made, = rows_of(opened(name, tmp_path), NATURAL)
+    assert (made.sample.verifier, made.sample.ground_truth, made.ability) == (
+        verifier, truth, SETS[name].ability)
+    assert made.sample.parameters == ({'relative': 0.05} if name == 'chartqa' else {})
+
+
 def _with_picture(value: object) -> object:
     """Put a frame of the simulator into a cell that holds the tests' tiny picture."""
     if isinstance(value, list) and value and isinstance(value[0], dict) and 'bytes' in value[0]:
