@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from vr_ros.core.types import Task
 from vr_ros.datasets.registry import open_data_set
@@ -20,7 +21,8 @@ class DataSetBuilder:
         parser.add_argument('data_set', metavar='PATH', help='its folder, file or name')
         parser.add_argument('--from-split', default='', metavar='NAME',
                             help='which part of it (default: the only one)')
-        parser.add_argument('--name', default='', help='data_source of the rows')
+        parser.add_argument('--name', default='',
+                            help='data_source of the rows (default: the last part of PATH)')
         parser.add_argument('--task', choices=list(TASKS), default='auto',
                             help='of all rows (default: as the data set says)')
         parser.add_argument('--shuffle', action='store_true',
@@ -35,7 +37,7 @@ class DataSetBuilder:
         """See :class:`Builder`."""
         data_set = open_data_set(options.data_set, options.from_split)
         recipe = Recipe(
-            options.name, task=TASKS[options.task], region_is_object=options.region_is_object,
+            options.name or Path(options.data_set).resolve().stem, task=TASKS[options.task], region_is_object=options.region_is_object,
             is_exhaustive=options.exhaustive)
         order = drawn_order(len(data_set.ids), options.seed) if options.shuffle else None
         return DataSetSource(data_set, recipe, order)
