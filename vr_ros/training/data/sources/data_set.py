@@ -37,8 +37,8 @@ class DataSetBuilder:
         """See :class:`Builder`."""
         data_set = open_data_set(options.data_set, options.from_split)
         recipe = Recipe(
-            options.name or Path(options.data_set).resolve().stem, task=TASKS[options.task], region_is_object=options.region_is_object,
-            is_exhaustive=options.exhaustive)
+            options.name or Path(options.data_set).resolve().stem, task=TASKS[options.task],
+            region_is_object=options.region_is_object, is_exhaustive=options.exhaustive)
         order = drawn_order(len(data_set.ids), options.seed) if options.shuffle else None
         return DataSetSource(data_set, recipe, order)
 
