@@ -38,7 +38,8 @@ setup(
                  'motmetrics>=1.4', 'pyarrow>=15', 'imgviz>=1.7'],
         'ray': ['ray[data]>=2.40'],
         'math': ['math-verify[antlr4_13_2]>=0.7'],
-        'train': [*SIMULATOR, 'rich>=13', 'scikit-learn>=1.4', 'pyarrow>=15', 'trl==1.16.0',
-                  'peft>=0.20', 'accelerate>=1.10', 'datasets>=4.7', 'tensorboard>=2.18'],
+        'train': [*SIMULATOR, 'rosbags>=0.10', 'mcap>=1.2', 'rich>=13', 'scikit-learn>=1.4',
+                  'pyarrow>=15', 'trl==1.16.0', 'peft>=0.20', 'accelerate>=1.10',
+                  'datasets>=4.7', 'tensorboard>=2.18'],
     },
 )
