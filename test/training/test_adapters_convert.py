@@ -75,6 +75,7 @@ def test_rows_of_easyr1(data) -> None:
     rows = convert(data, 'easyr1')
     marks = [one['problem'].count('<image>') for one in rows]
     assert marks == [len(one['images']) for one in rows] == [1, 1, 1, 1, 1, 0]
+    assert {json.loads(one['answer'])['split'] for one in rows} == {'train'}
     scores = easyr1.compute_score([
         {'response': RIGHT if one['images'] else '<answer>12</answer>', 'response_length': 9,
          'ground_truth': one['answer']} for one in rows])

@@ -58,7 +58,7 @@ def ask_easyr1(*asked: tuple, **kwargs) -> list[dict[str, float]]:
     """Call with a list; :param asked: response, sample and progress each."""
     return easyr1.compute_score([
         dict(zip(EASYR1['reward_call']['batch_of'],
-                 (response, 7, pack(sample.to_json(), progress)), strict=True))
+                 (response, 7, pack(sample.to_json(), progress, 'val')), strict=True))
         for response, sample, progress in asked], **kwargs)
 
 
@@ -156,7 +156,7 @@ def test_easyr1_keeps_the_metrics_of_sources_apart(tmp_path) -> None:
         ask_easyr1((RIGHT, CUP, None), (NOTHING, CUP, None), ('<answer>12</answer>', SUM, None),
                    source_metrics=str(path), max_response_length=7)
     lines = [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
-    assert len(lines) == 2 and lines[0] == lines[1]
+    assert len(lines) == 2 and lines[0] == lines[1] and lines[0]['split'] == 'val'
     assert lines[0]['rews_correct/lvis'] == 0.5 and lines[0]['rews_correct/puzzles'] == 1.0
     assert lines[0]['rews_iou_50/lvis'] == 0.5 and 'rews_iou_50/puzzles' not in lines[0]
     # All were 7 tokens long, which is where they were cut off.

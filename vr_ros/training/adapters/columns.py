@@ -17,7 +17,7 @@ from vr_ros.training.adapters.prompts import (
     model_size,
     render_prompt,
 )
-from vr_ros.training.adapters.shared import PROGRESS, SPEC, check, pack
+from vr_ros.training.adapters.shared import PROGRESS, SPEC, SPLIT, check, pack
 from vr_ros.training.data.schema import TASKS, Row, RowError, check_row, row_from_columns
 from vr_ros.training.data.storage import Storage
 from vr_ros.training.rewards.samples import Sample, SampleError
@@ -117,14 +117,15 @@ def _verl(ready: Ready) -> dict[str, Any]:
         'images': [ready.cell] if ready.cell else [], 'ability': ready.row.ability,
         'reward_model': {'style': 'rule', 'ground_truth': ready.sample.ground_truth},
         'extra_info': {
-            'id': ready.row.id, 'index': ready.place, 'split': ready.row.split,
+            'id': ready.row.id, 'index': ready.place, SPLIT: ready.row.split,
             SPEC: ready.sample.to_json(), PROGRESS: ready.progress},
     }
 
 
 def _easyr1(ready: Ready) -> dict[str, Any]:
     return {
-        'problem': ready.user, 'answer': pack(ready.sample.to_json(), ready.progress),
+        'problem': ready.user,
+        'answer': pack(ready.sample.to_json(), ready.progress, ready.row.split),
         'images': [ready.cell] if ready.cell else [], 'id': ready.row.id,
         'data_source': ready.row.data_source,
     }
@@ -148,7 +149,7 @@ VERL = Target('verl', _verl, pa.schema([
     ('ability', _TEXT),
     ('reward_model', pa.struct([('style', _TEXT), ('ground_truth', _TEXT)])),
     ('extra_info', pa.struct([
-        ('id', _TEXT), ('index', pa.int64()), ('split', _TEXT), (SPEC, _TEXT),
+        ('id', _TEXT), ('index', pa.int64()), (SPLIT, _TEXT), (SPEC, _TEXT),
         (PROGRESS, pa.float64())])),
 ]))
 EASYR1 = Target('easyr1', _easyr1, pa.schema([

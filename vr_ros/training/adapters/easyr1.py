@@ -18,6 +18,7 @@ from typing import Any
 
 try:
     from vr_ros.training.adapters.shared import (
+        SPLIT,
         known_parts,
         read_row,
         score_all,
@@ -48,8 +49,10 @@ def compute_score(reward_inputs: Sequence[Mapping[str, Any]], **kwargs: Any
     - ``parts``: names of the parts of verifiers that are reported, default none. EasyR1 averages
       over the whole batch: a part that not all of its rows have becomes NaN.
     - ``max_response_length``: in tokens; responses of that length were cut off.
-    - ``source_metrics``: a file to which each batch adds a line of JSON with the metrics of each
-      data source (:mod:`~.source_metrics`), which EasyR1 cannot keep apart.
+    - ``source_metrics``: a file to which each batch adds a line of JSON: its ``split``, as training
+      and validation share the file, and the metrics of each data source
+      (:mod:`~.source_metrics`), which EasyR1 cannot keep apart. A relative path begins where Ray
+      was started.
 
     :param reward_inputs: ``response``, ``response_length`` in tokens, ``ground_truth``.
     :return: for each ``overall``, 0 to 1, ``accuracy``, ``format``, ``correct``, and the parts.
@@ -68,7 +71,9 @@ def compute_score(reward_inputs: Sequence[Mapping[str, Any]], **kwargs: Any
     outcomes = [next(scored) if isinstance(one, Rollout) else one for one in read]
     rewards = rewards_or_raise(outcomes)
     if kwargs.get('source_metrics'):
-        _add_line(Path(kwargs['source_metrics']), source_metrics(rollouts, rewards))
+        splits = {unpack(given['ground_truth']).get(SPLIT, '') for given in reward_inputs}
+        _add_line(Path(kwargs['source_metrics']), ' '.join(sorted(splits)),
+                  source_metrics(rollouts, rewards))
     columns = [reward.as_columns(parts) for reward in rewards]
     return [{'overall': row.pop('final'), **row} for row in columns]
 
@@ -82,8 +87,8 @@ def _read(given: Mapping[str, Any], longest: float) -> Rollout | Outcome:
     return Rollout(given['response'], sample, progress, tokens, tokens >= longest)
 
 
-def _add_line(path: Path, metrics: Mapping[str, float]) -> None:
+def _add_line(path: Path, split: str, metrics: Mapping[str, float]) -> None:
     # JSON has no NaN: what there is nothing to average over is left out.
     known = {name: value for name, value in metrics.items() if not math.isnan(value)}
     with path.open('a', encoding='utf-8') as file:
-        file.write(json.dumps(known) + '\n')
+        file.write(json.dumps({SPLIT: split, **known}) + '\n')

@@ -18,8 +18,8 @@ from vr_ros.training.rewards.samples import Sample, SampleError, sample_from_jso
 from vr_ros.training.rewards.scoring import Outcome, Scorer, failure_of
 from vr_ros.training.rewards.verifier import Rollout
 
-# Names of the two texts, in verl's extra_info and in EasyR1's answer.
-SPEC, PROGRESS = 'reward_spec', 'progress'
+# What scores a row, and when and where it comes, by name: in verl's extra_info, in EasyR1's answer.
+SPEC, PROGRESS, SPLIT = 'reward_spec', 'progress', 'split'
 PART_NAMES = default_registry().part_names
 
 _scorer = Scorer()
@@ -41,9 +41,9 @@ def check(sample: Sample) -> None:
     _scorer.check(sample)
 
 
-def pack(spec: str, progress: float | None) -> str:
+def pack(spec: str, progress: float | None, split: str = '') -> str:
     """Write all that scores a row as one text, for a trainer that passes one only."""
-    return json.dumps({SPEC: spec, PROGRESS: progress})
+    return json.dumps({SPEC: spec, PROGRESS: progress, SPLIT: split})
 
 
 def unpack(text: Any) -> Mapping[str, Any]:
