@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -18,7 +19,7 @@ from vr_ros.evaluation.runs.compare import RunComparison, compare_runs
 from vr_ros.evaluation.runs.records import read_records
 from vr_ros.evaluation.runs.summary import LINES_SHOWN, figure_text
 
-HEAD = ('figure', 'first', 'second', 'difference', '95 % interval', 'p', 'of')
+HEAD = ('figure', 'first', 'second', 'change', '95 % interval', 'p', 'of')
 
 
 def add_command(what: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,9 +40,10 @@ def run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     result = compare_runs(read_records(options.first), read_records(options.second))
     console = Console()
-    shown = Table(title=_title(result))
+    # As narrow as can be: on 80 columns no figure takes two lines.
+    shown = Table(title=_title(result), box=SIMPLE_HEAD, show_edge=False, padding=0)
     for column in HEAD:
-        shown.add_column(column, justify='left' if column == 'figure' else 'right')
+        shown.add_column(column, justify='left' if column == 'figure' else 'right', no_wrap=True)
     for comparison in result.comparisons:
         shown.add_row(*_row(comparison))
     console.print(f'first: {result.first}\nsecond: {result.second}', markup=False)
@@ -66,11 +68,10 @@ def _title(result: RunComparison) -> str:
 
 def _row(one: Comparison) -> tuple[str, ...]:
     """Write a comparison as the columns of HEAD, with the digits that reports have."""
-    unit = '' if one.unit == 'share' else f' {one.unit}'
+    name = one.name if one.unit == 'share' else f'{one.name}, {one.unit}'
     interval = '' if one.low is None else (
         f'{_signed(one.low, one.unit)} to {_signed(one.high, one.unit)}')
-    return (one.name, *(figure_text(value, one.unit) + unit * (value is not None)
-                        for value in (one.first, one.second)),
+    return (name, figure_text(one.first, one.unit), figure_text(one.second, one.unit),
             _signed(one.difference, one.unit), interval, figure_text(one.p_value, 'share'),
             f'{one.of:,}')
 

@@ -19,7 +19,8 @@ from vr_ros.evaluation.runs.shards import Shard
 
 def add_model_options(parser: argparse.ArgumentParser, processes: int = 1) -> None:
     """Declare which model answers, in how many processes, and how many samples at once."""
-    parser.add_argument('--model', default='sim_tiny', help='model card (default: %(default)s)')
+    parser.add_argument('--model', default='sim_tiny',
+                        help='name or path of the model card (default: %(default)s)')
     parser.add_argument('--device', default='auto',
                         help='auto, cpu, cuda (each process takes the next GPU) or one such as'
                              ' cuda:1 (default: %(default)s)')
@@ -43,8 +44,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Refuse numbers below 1, files that cannot be written and a missing Ray, before anything long
-    begins.
+    """Refuse numbers that are too low, files that cannot be written and a missing Ray, before
+    anything long begins.
 
     :raises RecordsError, OSError: with what is wrong.
     """
@@ -52,6 +53,8 @@ def check_options(options: argparse.Namespace) -> None:
         value = getattr(options, name, None)
         if value is not None and value < 1:
             raise RecordsError(f'--{name.replace("_", "-")} is at least 1')
+    if getattr(options, 'first_seed', 0) < 0:
+        raise RecordsError('--first-seed is at least 0')
     if getattr(options, 'ray', None) and not has_ray():
         raise RecordsError("--ray needs Ray, which is not installed: pip install 'vr_ros[ray]'")
     for name in FILES:
