@@ -12,7 +12,7 @@ RECIPES = {
     'sim_tiny': 'vr_ros.training.trainers.sim_tiny',
     'convert': 'vr_ros.training.adapters.convert',
     'difficulty': 'vr_ros.training.trainers.difficulty.command',
-    'grpo': 'vr_ros.training.trainers.grpo.command',
+    'grpo': 'vr_ros.training.trainers.grpo.main',
     'router': 'vr_ros.training.router_fit',
     # Fits on answers of the whole pipeline, which the training knows nothing of.
     'scores': 'vr_ros.evaluation.score_fit',

@@ -8,10 +8,13 @@ import argparse
 import logging
 import math
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import datasets
 import torch
+import transformers
 from peft import PeftModel
 from safetensors import safe_open
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -20,6 +23,7 @@ from vr_ros.core.types import PerceptionError
 from vr_ros.models.card import known_cards, load_card
 from vr_ros.models.card_types import ReasonerCard
 from vr_ros.models.weights import resolve_weights
+from vr_ros.training.rewards.scoring import RewardError
 from vr_ros.training.rewards.stages import CurriculumError, Stage, load_curriculum
 from vr_ros.training.trainers.grpo import smoke
 from vr_ros.training.trainers.grpo.checkpoints import (
@@ -46,13 +50,12 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as the options say.
 
-    :return: 0 done, 2 bad usage, with one line why.
+    :return: 0 done, 1 a response could not be scored, 2 bad usage, each with one line why.
     """
     parser = build_parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
-    for noisy in ('httpx', 'absl'):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    _quieten()
     try:
         if options.smoke:
             smoke.prepare(options)
@@ -61,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, RowsError, SettingsError, CurriculumError, PerceptionError) as error:
         print(f'train grpo: {error}', file=sys.stderr)
         return 2
+    except (RewardError, smoke.SmokeError) as error:
+        print(f'train grpo: {error}', file=sys.stderr)
+        return 1
     if card_file is not None:
         print(f'next: ./run evaluate sim --model {card_file}')
     return 0
@@ -115,7 +121,8 @@ def build_trainer(
         None)
     trainer = VisionGrpoTrainer(
         policy, reward, arguments, rows.train, rows.held_out, processor, peft_config=peft,
-        by_task=options.advantages == 'ema', with_truth_rollout=options.truth_rollout)
+        by_task=options.advantages == 'ema', with_truth_rollout=options.truth_rollout,
+        packs=options.packing)
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     for callback in (
@@ -161,6 +168,16 @@ def card_path(name: str) -> Path:
         return known[name]
     load_card(name)
     return Path(name).expanduser().absolute()
+
+
+def _quieten() -> None:
+    """Leave out what other packages say at every checkpoint and file."""
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    for noisy in ('httpx', 'absl', 'OpenGL'):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # TRL 1.16 still gives the option its old name.
+    warnings.filterwarnings('ignore', '.*gradient_checkpointing.*', FutureWarning)
 
 
 def _stage(options: argparse.Namespace) -> Stage | None:

@@ -54,11 +54,12 @@ def card_text(source: Path, folder: Path, name: str) -> str:
     values['name'] = name
     values['description'] = f'{values["description"]}; trained further with GRPO'
     values['reasoner'] = {**values['reasoner'], 'weights': {'path': REASONER}}
-    segmenter = values.get('segmenter')
-    if segmenter:
-        segmenter['weights'] = _from_folder(segmenter['weights'], source, folder)
-        if str(segmenter.get('config', '')).startswith(('./', '../')):
-            segmenter['config'] = _relative(source.parent / segmenter['config'], folder)
+    for name_of in ('segmenter', 'router'):
+        section = values.get(name_of)
+        if isinstance(section, dict) and 'weights' in section:
+            section['weights'] = _from_folder(section['weights'], source, folder)
+            if str(section.get('config', '')).startswith(('./', '../')):
+                section['config'] = _relative(source.parent / section['config'], folder)
     header = _HEADER.format(source=source.stem, source_file='visionreasoner_7b.yaml')
     if values.get('confidence', {}).get('fusion'):
         header += _STALE

@@ -90,6 +90,8 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
     add('--dtype', choices=DTYPES, default='auto', help='of the computation; auto: by the device')
     add('--gradient-checkpointing', action=argparse.BooleanOptionalAction,
         help='less memory, a third more time (default: for more than half a billion parameters)')
+    add('--packing', action=argparse.BooleanOptionalAction, default=True,
+        help='compute the prompt of a group once; the numbers are the same')
     add('--vllm', choices=('off', 'colocate', 'server'), default='off',
         help='vLLM writes the rollouts: in the training processes, or trl vllm-serve does')
     add('--vllm-memory', type=float, default=0.3, metavar='SHARE', help='of a GPU, with colocate')

@@ -2,32 +2,30 @@
 model's own coordinates."""
 from __future__ import annotations
 
-import io
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from datasets import Dataset, concatenate_datasets, load_dataset
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from vr_ros.core.geometry import smart_resize
-from vr_ros.core.prompt import clean_question, render_user_text
-from vr_ros.core.types import PerceptionError, Size, Task
-from vr_ros.models.card import FAMILIES, TASK_KEYS
+from vr_ros.core.types import Size, Task
+from vr_ros.datasets.sample import SampleError as BrokenImageError
+from vr_ros.datasets.sample import decode_image
 from vr_ros.models.card_types import ReasonerCard
 from vr_ros.models.preprocess import resize_image
+from vr_ros.training.adapters.prompts import in_model_coordinates, model_size, render_prompt
+from vr_ros.training.data.schema import TASKS
+from vr_ros.training.data.shards import ShardError, find_files
 from vr_ros.training.rewards.samples import Sample, SampleError, sample_from_json
 
 COLUMNS = ('id', 'data_source', 'image', 'width', 'height', 'problem', 'task', 'reward_spec')
 TEST = 'test'
 # Of the training rows, where no held-out split is given.
 HELD_OUT_SHARE = 0.05
-_RELATIVE = Size(1000, 1000)
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +52,7 @@ def read_rows(
 ) -> Rows:
     """Read data sets and get them ready for a model.
 
-    Where the folders have no held-out split, a twentieth of the training rows are taken out for it.
+    Where no folder has the held-out split, a twentieth of the training rows are taken out for it.
 
     :param prepare: gives a sample as the run rewards it, and refuses what cannot be scored.
     :param held_out_rows: at most so many are measured on.
@@ -63,16 +61,14 @@ def read_rows(
     """
     if held_out_split == TEST:
         raise RowsError('the best checkpoint is never chosen by the test split: name another one')
+    if held_out_split == train_split:
+        raise RowsError(f'learnt from and measured on the same split, {train_split}')
     train = _read(folders, train_split)
     if train is None:
         raise RowsError(f'no {train_split}-*.parquet in {", ".join(map(str, folders))}')
     held_out = _read(folders, held_out_split)
     if held_out is None:
-        if len(train) < 2:
-            raise RowsError('a single row cannot be learnt from and measured on')
-        parts = train.train_test_split(
-            test_size=min(held_out_rows, max(1, round(HELD_OUT_SHARE * len(train)))), seed=seed)
-        train, held_out = parts['train'], parts['test']
+        train, held_out = _divided(train, held_out_rows, seed)
         log.info('no split "%s": %d of the training rows are held out in its place',
                  held_out_split, len(held_out))
     if len(held_out) > held_out_rows:
@@ -83,71 +79,25 @@ def read_rows(
     return Rows(*(_ready(some, card, prepare) for some in (train, held_out)), tuple(sources))
 
 
-def model_size(card: ReasonerCard, image: Size, task: Task) -> Size:
-    """Size at which the model sees an image, as the reasoner resizes it."""
-    policy = card.image(task)
-    return policy.size or smart_resize(
-        image, FAMILIES[card.family], policy.min_pixels, policy.max_pixels)
-
-
-def task_of(name: str) -> Task:
-    """:raises RowsError: there is no such task."""
-    if name not in TASK_KEYS:
-        raise RowsError(f'no task "{name}"; there are: {", ".join(TASK_KEYS)}')
-    return TASK_KEYS[name]
-
-
 def messages(card: ReasonerCard, problem: str, task: Task) -> list[dict[str, str]]:
-    """Put an instruction into the card's template, as the node does."""
-    template = card.template(task)
-    question = clean_question(problem, card.question_style(task))
-    system = [{'role': 'system', 'content': template.system}] if template.system else []
-    return [*system, {'role': 'user', 'content': render_user_text(template, question)}]
+    """Put an instruction into the card's template, as a chat.
 
-
-def in_model_coordinates(sample: Sample, stored: Size | None, card: ReasonerCard, task: Task
-                         ) -> Sample:
-    """Give a sample with its boxes and points in the numbers that the model writes.
-
-    A truth is in pixels of the stored image. One that the verifier takes in 0..1000 stays; so does
-    what holds no objects.
-
-    :param stored: size of the stored image; None without an image.
+    :raises SampleError: see :func:`vr_ros.training.adapters.prompts.render_prompt`.
     """
-    if stored is None:
-        return sample
-    seen = model_size(card, stored, task)
-    if sample.parameters.get('det_verifier_normalized'):
-        return replace(sample, image_size=seen)
-    wanted = _RELATIVE if card.coordinates == 'relative_1000' else seen
-    if stored == wanted:
-        return replace(sample, image_size=seen)
-    return replace(sample, image_size=seen,
-                   ground_truth=_scaled(sample.ground_truth, stored, wanted))
-
-
-def _scaled(truth: str, stored: Size, wanted: Size) -> str:
-    try:
-        items = json.loads(truth)
-    except ValueError:
-        return truth
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        return truth
-    x, y = wanted.width / stored.width, wanted.height / stored.height
-    for item in items:
-        for key, factors in (('bbox_2d', (x, y, x, y)), ('point_2d', (x, y))):
-            if isinstance(item.get(key), list):
-                item[key] = [int(value * factor + 0.5)
-                             for value, factor in zip(item[key], factors, strict=True)]
-    return json.dumps(items)
+    prompt = render_prompt(card, problem, task)
+    system = [{'role': 'system', 'content': prompt.system}] if prompt.system else []
+    return [*system, {'role': 'user', 'content': prompt.user}]
 
 
 def _read(folders: Sequence[Path], split: str) -> Dataset | None:
     parts = []
     for folder in folders:
-        files = sorted(map(str, folder.glob(f'{split}-*.parquet')))
-        if not files:
+        if not any(folder.glob(f'{split}-*.parquet')):
             continue
+        try:
+            files = list(map(str, find_files(folder, split)))
+        except ShardError as error:
+            raise RowsError(str(error)) from error
         rows = load_dataset('parquet', data_files=files, split='train')
         missing = [name for name in COLUMNS if name not in rows.column_names]
         if missing:
@@ -158,51 +108,76 @@ def _read(folders: Sequence[Path], split: str) -> Dataset | None:
     return concatenate_datasets(parts) if parts else None
 
 
+def _divided(rows: Dataset, most: int, seed: int) -> tuple[Dataset, Dataset]:
+    if len(rows) < 2:
+        raise RowsError('a single row cannot be both learnt from and measured on')
+    number = min(most, max(1, round(HELD_OUT_SHARE * len(rows))))
+    parts = rows.train_test_split(test_size=number, seed=seed)
+    return parts['train'], parts['test']
+
+
 def _ready(rows: Dataset, card: ReasonerCard, prepare: Callable[[Sample], Sample]) -> Dataset:
-    facts = rows.select_columns(['id', 'width', 'height', 'task', 'problem', 'reward_spec'])
-    specs = [_spec(row, card, prepare) for row in facts]
-    rows = rows.remove_columns('reward_spec').add_column('reward_spec', specs)
-    rows.set_transform(_Chats(card))
+    specs: dict[tuple[str, str], str] = {}
+    facts = rows.select_columns([name for name in COLUMNS if name != 'image'])
+    for row in facts:
+        key = row['data_source'], row['id']
+        if key in specs:
+            raise RowsError(f'two rows of {key[0]} are called "{key[1]}"')
+        specs[key] = _spec(row, card, prepare)
+    rows.set_transform(_Chats(card, specs))
     return rows
 
 
 def _spec(row: Mapping[str, Any], card: ReasonerCard, prepare: Callable[[Sample], Sample]) -> str:
+    """Give what a row's responses are held against, as this model and this run have it."""
     try:
-        task = task_of(row['task'])
+        if row['task'] not in TASKS:
+            raise SampleError(f'no task "{row["task"]}"; there are: {", ".join(TASKS)}')
+        task = TASKS[row['task']]
         messages(card, row['problem'], task)
-        stored = Size(row['width'], row['height']) if row['width'] and row['height'] else None
-        sample = in_model_coordinates(sample_from_json(row['reward_spec']), stored, card, task)
+        sample = sample_from_json(row['reward_spec'])
+        if row['width']:
+            stored = Size(row['width'], row['height'])
+            sample = in_model_coordinates(sample, stored, model_size(card, stored, task), card)
         return prepare(sample).to_json()
-    except (RowsError, SampleError, PerceptionError, ValueError) as error:
+    except SampleError as error:
         raise RowsError(f'row "{row["id"]}": {error}') from error
 
 
 @dataclass(frozen=True)
 class _Chats:
-    """Turns rows into what TRL reads, when they are asked for; for each column a list."""
+    """Turns rows into what TRL reads, when they are asked for; for each column a list.
+
+    :param specs: what is to be held against, by data source and id.
+    """
 
     card: ReasonerCard
+    specs: Mapping[tuple[str, str], str]
 
     def __call__(self, rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        tasks = [task_of(name) for name in rows['task']]
-        # The rows of a group are the same: each image is decoded once.
+        tasks = [TASKS[name] for name in rows['task']]
+        # The rows of a group are the same: each image is decoded once, and is one object.
         shown: dict[tuple[bytes, Task], Image.Image] = {}
         images = []
-        for stored, task in zip(rows['image'], tasks, strict=True):
+        for name, stored, task in zip(rows['id'], rows['image'], tasks, strict=True):
             content = stored and stored['bytes']
             if content and (content, task) not in shown:
-                shown[content, task] = self._shown(content, task)
+                shown[content, task] = self._shown(name, content, task)
             images.append(shown[content, task] if content else None)
         return {
             'prompt': [messages(self.card, problem, task)
                        for problem, task in zip(rows['problem'], tasks, strict=True)],
             'image': images,
-            **{name: rows[name] for name in ('id', 'data_source', 'task', 'problem',
-                                             'reward_spec')},
+            'reward_spec': [self.specs[key] for key in
+                            zip(rows['data_source'], rows['id'], strict=True)],
+            **{name: rows[name] for name in ('id', 'data_source', 'task', 'problem')},
         }
 
-    def _shown(self, content: bytes, task: Task) -> Image.Image:
-        pixels = np.array(Image.open(io.BytesIO(content)).convert('RGB'))
+    def _shown(self, name: str, content: bytes, task: Task) -> Image.Image:
+        try:
+            pixels = decode_image(content)
+        except BrokenImageError as error:
+            raise RowsError(f'row "{name}": {error}') from error
         size = model_size(self.card, Size(pixels.shape[1], pixels.shape[0]), task)
         seen = resize_image(pixels, size, mode=self.card.image(task).interpolation)
         return Image.fromarray(seen.byte().permute(1, 2, 0).numpy())

@@ -22,7 +22,7 @@ def share_equal_images(visual: nn.Module) -> None:
     @functools.wraps(original)
     def forward(hidden_states: torch.Tensor, grid_thw: torch.Tensor, **options: Any) -> Any:
         sizes = grid_thw.prod(-1).tolist()
-        firsts, places = _unique(hidden_states.split(sizes), grid_thw.tolist())
+        firsts, places = equal_images(hidden_states.split(sizes), grid_thw.tolist())
         if len(firsts) == len(sizes):
             return original(hidden_states, grid_thw=grid_thw, **options)
         images = hidden_states.split(sizes)
@@ -60,7 +60,7 @@ def drop_empty_images(model: nn.Module) -> None:
     model.register_forward_pre_hook(hook, with_kwargs=True)
 
 
-def _unique(
+def equal_images(
     images: tuple[torch.Tensor, ...], grids: list[list[int]]
 ) -> tuple[list[int], list[int]]:
     """Find equal images.

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from peft import PeftModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
+from trl.models import unwrap_model_for_generation
 
 from vr_ros.training.rewards.advantages import (
     TaskScales,
@@ -20,9 +22,14 @@ from vr_ros.training.rewards.advantages import (
 )
 from vr_ros.training.rewards.samples import sample_from_json
 from vr_ros.training.rewards.truth_rollout import truth_response
+from vr_ros.training.trainers.grpo.packing import passes
+from vr_ros.training.trainers.grpo.rollouts import Sampling, write_rollouts
 from vr_ros.training.trainers.grpo.scoring import response_of
 
 SCALES_FILE = 'task_scales.json'
+IMAGE_INPUTS = ('pixel_values', 'image_grid_thw')
+# Of like length, in one forward pass: more of them would be padded up to the longest.
+GROUPS_PER_PASS = 4
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class VisionGrpoTrainer(GRPOTrainer):
     """GRPO on rows of :mod:`~.rows`, with one reward, a :class:`~.scoring.RewardFunction`.
 
     :param by_task: divide advantages by the usual spread of their task (EMA-GRPO).
+    :param packs: compute the prompt of a group once, see :mod:`~.packing`.
     :param with_truth_rollout: the last rollout of each group is the ground truth (ViSurf).
 
     Other parameters are those of TRL's trainer.
@@ -47,18 +55,18 @@ class VisionGrpoTrainer(GRPOTrainer):
     _tag_names = ('trl', 'grpo', 'vr_ros')
 
     def __init__(
-        self, *args: Any, by_task: bool = False, with_truth_rollout: bool = False, **options: Any
+        self, *args: Any, by_task: bool = False, with_truth_rollout: bool = False,
+        packs: bool = True, **options: Any,
     ) -> None:
-        self._by_task, self._with_truth = by_task, with_truth_rollout
+        self._by_task, self._with_truth, self._packs = by_task, with_truth_rollout, packs
         self._scales = TaskScales()
         self._inputs: list[dict[str, Any]] = []
         self._rewards: torch.Tensor | None = None
         self.seen: Seen | None = None
         super().__init__(*args, **options)
-        self._greedy = type(self.generation_config)(
-            **(self.generation_kwargs | {'do_sample': False, 'temperature': None, 'top_p': None,
-                                         'top_k': None, 'min_p': None}),
-            disable_compile=True) if not self.use_vllm else None
+        policy = self.accelerator.unwrap_model(self.model)
+        # Without its head; it knows the positions of images.
+        self._inner = (policy.get_base_model() if isinstance(policy, PeftModel) else policy).model
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         # A batch without any image is one of texts; TRL looks for images where it finds a column.
@@ -71,24 +79,78 @@ class VisionGrpoTrainer(GRPOTrainer):
             output['advantages'] = self._own_advantages(output['advantages'])
         return output
 
-    def _generate_single_turn(self, *args: Any, **options: Any) -> Any:
-        sampled = self.generation_config if not self.use_vllm else None
-        if sampled is not None and not self.model.training:
-            # The robot answers greedily: that is what is examined.
-            self.generation_config = self._greedy
-        try:
-            completion_ids, log_probs = super()._generate_single_turn(*args, **options)
-        finally:
-            if sampled is not None:
-                self.generation_config = sampled
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], images: list[Any] | None,
+        multimodal_fields: dict[str, Any], num_generations: int, **options: Any,
+    ) -> tuple[list[list[int]], Any]:
+        plugin = self.accelerator.state.deepspeed_plugin
+        is_sharded = self.is_fsdp_enabled or (plugin is not None and plugin.zero_stage == 3)
+        if self.use_vllm or is_sharded:
+            # vLLM has a way of its own; sharded weights are gathered as TRL does it. Both draw by
+            # chance in examinations, too.
+            completion_ids, log_probs = super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, **options)
+        else:
+            completion_ids, log_probs = self._write(prompt_ids, images, multimodal_fields), None
         if self._with_truth and self.model.training:
             self._put_truths(completion_ids)
         return completion_ids, log_probs
 
+    def _write(self, prompt_ids: list[list[int]], images: list[Any] | None,
+               multimodal_fields: dict[str, Any]) -> list[list[int]]:
+        shown = [some[0] if some else None for some in images or [None] * len(prompt_ids)]
+        config = self.model.config
+        sampling = Sampling(
+            self.max_completion_length,
+            # The robot answers greedily: that is what is examined.
+            self.temperature if self.model.training else 0.0,
+            self.eos_token_ids, (config.image_token_id, config.video_token_id),
+            self._tokenizer.pad_token_id)
+        with unwrap_model_for_generation(
+            self.model_wrapped, self.accelerator,
+            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+        ) as model:
+            return write_rollouts(
+                model, self._inner, prompt_ids,
+                # The rows of a group hold the same image, and not only equal ones.
+                [(tuple(ids), id(image)) for ids, image in zip(prompt_ids, shown, strict=True)],
+                {name: multimodal_fields[name] for name in IMAGE_INPUTS
+                 if name in multimodal_fields},
+                [image is not None for image in shown], sampling)
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor,
+        logits_to_keep: int, batch_size: int | None = None, compute_entropy: bool = False,
+        **options: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
+        if not self._packs:
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy,
+                **options)
+        numbers = options.get('num_images') or [0] * len(input_ids)
+        images = {name: options[name] for name in IMAGE_INPUTS
+                  if options.get(name) is not None and sum(numbers)}
+        # Several passes before one backward pass are not for models that are wrapped.
+        most = GROUPS_PER_PASS if self.accelerator.num_processes == 1 else len(input_ids)
+        mask = attention_mask[:, -logits_to_keep:]
+        log_probs, entropies, rows = [], [], []
+        for one in passes(self._inner, input_ids, attention_mask, logits_to_keep, images,
+                          [bool(number) for number in numbers], most):
+            with self.accelerator.autocast():
+                output = model(**one.inputs(), fused_lm_head=True)
+            log_probs.append(one.unpack(output.log_probs, mask))
+            if compute_entropy:
+                entropies.append(one.unpack(output.entropy, mask))
+            rows.append(one.rows)
+        back = torch.cat(rows).argsort()
+        return (torch.cat(log_probs)[back],
+                torch.cat(entropies)[back] if compute_entropy else None, None)
+
     def _calculate_rewards(
-        self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, completion_ids: Any
+        self, inputs: list[dict[str, Any]], prompts: Any, completions: Any,
+        completion_ids_list: Any,
     ) -> torch.Tensor:
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._rewards = rewards
         if self.model.training:
             latest = self.reward_funcs[0].latest
