@@ -138,6 +138,36 @@ def test_image_and_truth_become_what_the_model_sees(tmp_path) -> None:
         {'bbox_2d': [119, 119, 238, 238], 'point_2d': [179, 179]}]
 
 
+@pytest.mark.parametrize(('card', 'normalised'), [
+    ('visionreasoner_7b', True),   # it writes pixels, which the verifier brings to 0..1000
+    ('qwen3_vl_4b', False),        # it writes 0..1000 itself
+])
+def test_a_truth_in_thousandths_stays(tmp_path, card, normalised) -> None:
+    truth = json.dumps([{'bbox_2d': [100, 100, 200, 200], 'label': 'cup'}])
+    sample = Sample('detection', truth, 'lvis', 'row-0', {'det_verifier_normalized': True},
+                    image_size=Size(420, 420))
+    data = write_rows(tmp_path / 'data', [row(0, Size(420, 420), reward_spec=sample.to_json())])
+    [one] = convert(data, 'verl', '--card', card)
+    side = Image.open(io.BytesIO(one['images'][0]['bytes'])).width
+    written = 100 if card == 'qwen3_vl_4b' else side // 10
+    answer = json.dumps([{'bbox_2d': [written, written, 2 * written, 2 * written],
+                          'label': 'cup'}])
+    score = verl.compute_score('lvis', f'<answer>{answer}</answer>', '', one['extra_info'])
+    assert score['accuracy'] == 1.0
+    spec = json.loads(one['extra_info']['reward_spec'])
+    assert spec['parameters']['det_verifier_normalized'] is normalised
+    assert spec['ground_truth'] == truth
+
+
+def test_objects_of_a_mixture_are_scaled(tmp_path) -> None:
+    near = [{'bbox_2d': [50, 50, 100, 100], 'point_2d': [75, 75]}]
+    sample = Sample('mixture', '1', 'lvis', 'row-0', {
+        'parts': {'objects': 1.0}, 'objects': near})
+    data = write_rows(tmp_path / 'data', [row(0, Size(420, 420), reward_spec=sample.to_json())])
+    [one] = convert(data, 'verl')
+    assert verl.compute_score('lvis', RIGHT, '', one['extra_info'])['objects'] == 1.0
+
+
 def test_a_drawn_order_with_progress(tmp_path) -> None:
     data = write_rows(tmp_path / 'data', [row(number, Size(56, 56), task='vqa')
                                           for number in range(150)], files=3)

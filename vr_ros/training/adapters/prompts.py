@@ -6,7 +6,9 @@ Qwen2.5-VL family puts a system message of its own where none is given.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from vr_ros.core.geometry import smart_resize
 from vr_ros.core.prompt import clean_question, render_user_text, validate_instruction
@@ -78,30 +80,44 @@ def model_size(card: ReasonerCard, stored: Size, task: Task) -> Size:
 def in_model_coordinates(sample: Sample, stored: Size, seen: Size, card: ReasonerCard) -> Sample:
     """Give a sample with its boxes and points in the numbers that the model writes.
 
-    A truth that the verifier takes in 0..1000 stays; so does what holds no objects.
+    A truth in 0..1000 stays: its verifier brings answers in pixels there, and is told where the
+    model writes thousandths itself. So does what holds no objects.
 
     :param stored: size of the image in whose pixels the truth is.
     :param seen: size of the image that the model sees.
     """
-    wanted = _RELATIVE if card.coordinates == 'relative_1000' else seen
-    if stored == wanted or sample.parameters.get('det_verifier_normalized'):
+    parameters = dict(sample.parameters)
+    is_relative = card.coordinates == 'relative_1000'
+    if parameters.get('det_verifier_normalized'):
+        parameters['det_verifier_normalized'] = not is_relative
+        return replace(sample, image_size=seen, parameters=parameters)
+    wanted = _RELATIVE if is_relative else seen
+    if stored == wanted:
         return replace(sample, image_size=seen)
-    return replace(sample, image_size=seen,
-                   ground_truth=_scaled(sample.ground_truth, stored, wanted))
+    if isinstance(parameters.get('objects'), list):   # of the verifier mixture
+        parameters['objects'] = _scaled(parameters['objects'], stored, wanted)
+    return replace(sample, image_size=seen, parameters=parameters,
+                   ground_truth=_scaled_truth(sample.ground_truth, stored, wanted))
 
 
-def _scaled(truth: str, stored: Size, wanted: Size) -> str:
-    """Scale what is a list of objects, as VisionReasoner's data preparation does."""
+def _scaled_truth(truth: str, stored: Size, wanted: Size) -> str:
     try:
         items = json.loads(truth)
     except ValueError:
         return truth
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         return truth
+    return json.dumps(_scaled(items, stored, wanted))
+
+
+def _scaled(items: Sequence[Mapping[str, Any]], stored: Size, wanted: Size
+            ) -> list[dict[str, Any]]:
+    """Scale a list of objects, rounding as VisionReasoner's data preparation does."""
     x, y = wanted.width / stored.width, wanted.height / stored.height
-    for item in items:
-        for key, factors in (('bbox_2d', (x, y, x, y)), ('point_2d', (x, y))):
-            if isinstance(item.get(key), list):
-                item[key] = [int(value * factor + 0.5)
-                             for value, factor in zip(item[key], factors, strict=True)]
-    return json.dumps(items)
+    factors = {'bbox_2d': (x, y, x, y), 'point_2d': (x, y)}
+    return [
+        {key: [int(value * factor + 0.5)
+               for value, factor in zip(content, factors[key], strict=True)]
+         if key in factors and isinstance(content, list) else content
+         for key, content in item.items()}
+        for item in items]
