@@ -85,13 +85,14 @@ class BatchMaker:
         self._eos = tokenizer.eos_token_id
         self._counts = np.zeros(0, int)
         token = tokenizer.convert_tokens_to_ids
-        self._verdicts = torch.tensor(token([YES, NO, REFERENCE]))
+        self.verdicts = frozenset(token([YES, NO, REFERENCE]))
         places = place_tokens(size.height // CELL_PX, size.width // CELL_PX)
         self._matches = torch.tensor(token([NOTHING, '</think>', *places]))
         self._places = set(token(places))
         numbers = coordinate_tokens(size.width, size.height)
+        self.coordinates = frozenset(token(numbers))
         self._numbers = torch.tensor(token([*numbers, *'0123456789']))
-        self._match_opening, self._end = token([MATCH_OPENING, '</think>'])
+        self.match_opening, self.end = token([MATCH_OPENING, '</think>'])
 
     def pick(self, batch: int, max_targets: int) -> list[int]:
         """Draw frames with at most ``max_targets`` targets (the curriculum's knob)."""
@@ -158,7 +159,7 @@ class BatchMaker:
                 places += [(len(rows), len(prompt) + i) for i in at]
                 numbers += [(*o.box, *o.point) for o in named]
                 rows.append((prompt, wanted))
-        ids, mask, labels = self._pad(rows)
+        ids, mask, labels = self.pad(rows)
         objects = [model_objects(t.targets, t.size, self.size) for t in truths]
         grid = torch.tensor([[1, self.size.height // 14, self.size.width // 14]]).repeat(batch, 1)
         return Batch(
@@ -203,9 +204,9 @@ class BatchMaker:
         :return: (N, L) float.
         """
         since_match, since_end = (
-            (labels == opening).cumsum(1) > 0 for opening in (self._match_opening, self._end)
+            (labels == opening).cumsum(1) > 0 for opening in (self.match_opening, self.end)
         )
-        choosing = torch.isin(labels, self._verdicts)
+        choosing = torch.isin(labels, torch.tensor(sorted(self.verdicts)))
         choosing |= since_match & torch.isin(labels, self._matches)
         choosing |= is_question[:, None] & since_end
         weights = torch.where(choosing, CHOICE_WEIGHT, 1.0)
@@ -217,9 +218,10 @@ class BatchMaker:
         ids = self.tokenizer(text, add_special_tokens=False)['input_ids']
         return ids[: ids.index(self.tokenizer.convert_tokens_to_ids('<|vision_end|>'))]
 
-    def _pad(
+    def pad(
         self, rows: Sequence[tuple[list[int], list[int]]]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """:return: tokens, mask and labels (N, L) of prompts and responses, right-padded."""
         length = max(len(prompt) + len(wanted) for prompt, wanted in rows)
         ids = torch.full((len(rows), length), self.tokenizer.pad_token_id)
         mask = torch.zeros(len(rows), length, dtype=torch.long)

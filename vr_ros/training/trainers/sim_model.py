@@ -61,6 +61,7 @@ class Architecture:
         it cannot find a word again that it has read before. Hence a base between the two, and few
         frequencies for time and rows, so that the columns begin fast and end nearly still.
     :param dense_layer: decoder layers below the dense head.
+    :param word_layer: decoder layers after which a word of a name should be known to fit or not.
     :param place_layer: decoder layers after which a place token should know what is there.
     """
 
@@ -73,6 +74,7 @@ class Architecture:
     heads: int = 4
     rope_theta: float = 1000.0
     dense_layer: int = 2
+    word_layer: int = 3
     place_layer: int = 4
 
 

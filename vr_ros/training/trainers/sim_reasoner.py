@@ -1,8 +1,8 @@
 """Train the embedded reasoner from scratch: the eyes first, then eyes and words together.
 
 Stage ``warm``: image tokens only, dense supervision. Stage ``joint``: next-token loss plus the
-dense loss, scenes growing from three targets to all. Both are resumable; a checkpoint is written
-every few minutes.
+dense loss, scenes growing from three targets to all, and as many rows of words alone. Both are
+resumable; a checkpoint is written every few minutes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,13 @@ from vr_ros.training.trainers.sim_model import (
     equal_images,
     number_loss,
 )
+from vr_ros.training.trainers.sim_words import (
+    FIRST_COLOURS,
+    WordHead,
+    WordRows,
+    next_colours,
+    word_losses,
+)
 
 CHUNKS = 3
 KINDS_OF_TOKEN = {
@@ -46,6 +53,7 @@ class Schedule:
 
     :param decay: share of the joint stage over which the learning rate falls to nothing.
     :param grow: share of the joint stage after which scenes of any size take part.
+    :param word_weight: of the loss on rows of words alone.
     """
 
     warm_minutes: float = 10.0
@@ -53,6 +61,7 @@ class Schedule:
     batch: int = 32
     learning_rate: float = 1.5e-3
     dense_weight: float = 0.5
+    word_weight: float = 0.5
     decay: float = 0.5
     grow: float = 0.1
     checkpoint_minutes: float = 4.0
@@ -60,13 +69,17 @@ class Schedule:
 
 @dataclass
 class Progress:
-    """Where a run stands; saved with every checkpoint."""
+    """Where a run stands; saved with every checkpoint.
+
+    :param colours: of how many colours rows of words alone are.
+    """
 
     warm_minutes: float = 0.0
     joint_minutes: float = 0.0
     warm_images: int = 0
     joint_samples: int = 0
     steps: int = 0
+    colours: int = FIRST_COLOURS
 
 
 class ReasonerTrainer:
@@ -80,6 +93,7 @@ class ReasonerTrainer:
         schedule: Schedule,
         out: Path,
         dense_layer: int = 2,
+        word_layer: int = 3,
         place_layer: int = 4,
     ) -> None:
         self.model, self.tokenizer, self.batches, self.schedule = (
@@ -90,8 +104,12 @@ class ReasonerTrainer:
         )
         self.out = out
         self.head = DenseHead(model.config.text_config.hidden_size, batches.size)
-        self.tap, self.place_tap = LayerTap(model, dense_layer), LayerTap(model, place_layer)
-        self.optimizer = MuonAndAdamW([model, self.head], schedule.learning_rate)
+        self.word_head = WordHead(model.config.text_config.hidden_size)
+        self.tap, self.word_tap, self.place_tap = (
+            LayerTap(model, layer) for layer in (dense_layer, word_layer, place_layer))
+        self.words, self._verdicts = WordRows(batches), list[float]()
+        self.optimizer = MuonAndAdamW(
+            [model, self.head, self.word_head], schedule.learning_rate)
         self.progress = Progress()
         token = tokenizer.convert_tokens_to_ids
         width, height = batches.size.width, batches.size.height
@@ -110,6 +128,7 @@ class ReasonerTrainer:
         state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state['model'])
         self.head.load_state_dict(state['head'])
+        self.word_head.load_state_dict(state['word_head'])
         self.optimizer.load_state_dict(state['optimizer'])
         self.progress = Progress(**state['progress'])
         return True
@@ -121,6 +140,7 @@ class ReasonerTrainer:
             {
                 'model': self.model.state_dict(),
                 'head': self.head.state_dict(),
+                'word_head': self.word_head.state_dict(),
                 'optimizer': self.optimizer.state_dict(),
                 'progress': vars(self.progress),
             },
@@ -159,13 +179,32 @@ class ReasonerTrainer:
             limit = 3 + math.floor(8 * min(1.0, share / schedule.grow))
             batch = self.batches.draw(schedule.batch, limit)
             text_loss, dense_loss, parts = self.losses(batch)
-            self.optimizer.step(text_loss + schedule.dense_weight * dense_loss, rate)
+            word_loss, word_parts = self.learn_words(len(batch.input_ids))
+            self.optimizer.step(
+                text_loss + schedule.dense_weight * dense_loss + schedule.word_weight * word_loss,
+                rate)
             progress.steps += 1
             progress.joint_minutes += (time.monotonic() - started) / 60
             progress.joint_samples += len(batch.input_ids)
             self._report(
-                'joint', rate, {'text': float(text_loss), 'dense': float(dense_loss), **parts}
-            )
+                'joint', rate,
+                {'text': float(text_loss.detach()), 'dense': float(dense_loss.detach()),
+                 **parts, **word_parts})
+
+    def learn_words(self, rows: int) -> tuple[torch.Tensor, dict[str, float]]:
+        """:return: loss on rows of words alone, and shares right; a colour more takes part when
+            those so far are told apart."""
+        self.words.colours = self.progress.colours
+        text, fit, parts = word_losses(
+            self.model, self.word_tap, self.word_head, self.words.draw(rows),
+            self.batches.verdicts)
+        self._verdicts.append(parts['word_verdicts'])
+        colours = next_colours(self.progress.colours, self._verdicts)
+        if colours > self.progress.colours:
+            log.info('%d colours', colours)
+            self.progress.colours = colours
+            self._verdicts.clear()
+        return text + fit, {'words_alone': float(text.detach()), **parts}
 
     def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
         """:return: next-token loss, dense loss, and token accuracy by kind of token."""

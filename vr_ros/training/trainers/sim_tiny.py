@@ -111,7 +111,7 @@ def train_reasoner(card: ModelCard, frames: Path, out: Path, schedule: Schedule)
     batches = BatchMaker(bank, tokenizer, card.reasoner, size, seed=seed)
     trainer = ReasonerTrainer(
         model, tokenizer, batches, schedule, out,
-        architecture.dense_layer, architecture.place_layer,
+        architecture.dense_layer, architecture.word_layer, architecture.place_layer,
     )
     if trainer.resume():
         log.info('resumed: %s', trainer.progress)

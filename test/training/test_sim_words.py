@@ -1,0 +1,179 @@
+"""Rows of words alone: only what follows from the words is learnt, and it is true of them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'sim'))
+from factories import make_frame, make_object  # noqa: E402
+
+from vr_ros.core.types import Size  # noqa: E402
+from vr_ros.models.card import load_card  # noqa: E402
+from vr_ros.sim.truth import COLOURS, KINDS, SIZES  # noqa: E402
+from vr_ros.training.trainers.sim_batches import IGNORED, BatchMaker  # noqa: E402
+from vr_ros.training.trainers.sim_model import Architecture, LayerTap, build_model  # noqa: E402
+from vr_ros.training.trainers.sim_tiny import make_tokenizer  # noqa: E402
+from vr_ros.training.trainers.sim_words import (  # noqa: E402
+    CONTRADICTS,
+    FITS,
+    NOT_ASKED,
+    WordHead,
+    WordRows,
+    next_colours,
+    word_losses,
+)
+
+SIZE = Size(168, 168)
+CELL_PX = 28 * 640 / 168
+# The third stands right below the first, so that no column tells which is farther left.
+FRAME = make_frame(
+    make_object(1, 'small red cube', 100, 100),
+    make_object(2, 'large blue ball', 500, 120, extent=80),
+    make_object(3, 'large red ball', 102, 330),
+    make_object(4, 'medium green cone', 330, 380),
+)
+ITEM = re.compile(r'r\dc(\d) (small|medium|large) (\w+) (\w+)(?: (yes|no|reference))?')
+
+
+class OneFrame:
+    """A bank of one frame."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def truth(self, index: int):
+        return FRAME
+
+
+@pytest.fixture(scope='module')
+def rows():
+    card = load_card('sim_tiny')
+    batches = BatchMaker(
+        OneFrame(), make_tokenizer(card, SIZE), card.reasoner, SIZE, seed=1, checks=0)
+    return WordRows(batches, colours=len(COLOURS))
+
+
+@pytest.fixture(scope='module')
+def batch(rows):
+    return rows.draw(300)
+
+
+def texts(rows, batch) -> list[tuple[str, list[str], list[bool]]]:
+    """Prompt, tokens of the response, and which of them are learnt."""
+    told = []
+    opening = rows.batches.tokenizer.convert_tokens_to_ids('<think>')
+    for ids, mask, labels in zip(batch.input_ids, batch.attention_mask, batch.labels, strict=True):
+        tokens = ids[mask.bool()].tolist()
+        begin = tokens.index(opening)
+        response = [rows.batches.tokenizer.decode([token]) for token in tokens[begin:]]
+        told.append((rows.batches.tokenizer.decode(tokens[:begin]), response,
+                     (labels[mask.bool()][begin:] != IGNORED).tolist()))
+    return told
+
+
+def test_rows_have_no_image_and_prompts_are_not_learnt(rows, batch):
+    image = rows.batches.tokenizer.convert_tokens_to_ids('<|image_pad|>')
+    assert not (batch.input_ids == image).any()
+    learnt = batch.labels != IGNORED
+    assert torch.equal(batch.input_ids[learnt], batch.labels[learnt])
+    assert all('<|im_start|>assistant' in prompt for prompt, *_ in texts(rows, batch))
+
+
+def test_what_only_an_image_tells_is_not_learnt(rows, batch):
+    numbers_answered = 0
+    for _, response, learnt in texts(rows, batch):
+        assert all(learnt[:response.index('. On the table:') + 1])
+        stop = next((i for i, w in enumerate(response) if w in ('. Matching:', '</think>')))
+        for i in range(response.index('. On the table:') + 1, stop):
+            assert learnt[i] == (response[i] in (' yes', ' no', ' reference'))
+        for i in range(stop, len(response)):
+            if re.fullmatch(r' [xy]\d+', response[i]):
+                assert not learnt[i]
+            elif response[i].isdigit():
+                numbers_answered += learnt[i]
+    # Digits of an answer are copies of what stands in the reasoning.
+    assert numbers_answered > 300
+
+
+def test_words_fit_or_contradict_what_is_looked_for(rows, batch):
+    seen = {NOT_ASKED: 0, FITS: 0, CONTRADICTS: 0}
+    fits = {tuple(place): fit for place, fit in
+            zip(batch.names.tolist(), batch.fits.tolist(), strict=True)}
+    plain = 0
+    for number, (_, response, _) in enumerate(texts(rows, batch)):
+        aim = ''.join(response[2:response.index('. On the table:')]).split()
+        here = [(column, fit) for (row, column), fit in sorted(fits.items()) if row == number]
+        assert len(here) == 3 * len(ITEM.findall(''.join(response)))
+        if not set(aim) <= {*SIZES, *COLOURS, *KINDS, 'object', 'thing'}:
+            continue
+        plain += 1
+        for column, (noun, anchor) in here:
+            word = rows.batches.tokenizer.decode([int(batch.input_ids[number, column])]).strip()
+            field = next(words for words in (SIZES, COLOURS, KINDS) if word in words)
+            asked = set(field) & set(aim)
+            assert noun == (NOT_ASKED if not asked else FITS if word in asked else CONTRADICTS)
+            assert anchor == NOT_ASKED
+            seen[noun] += 1
+    assert plain > 60 and min(seen.values()) > 50
+
+
+def test_sides_are_learnt_where_columns_tell_them(rows, batch):
+    said = {'yes': 0, 'no': 0}
+    for _, response, learnt in texts(rows, batch):
+        text = ''.join(response)
+        aim = re.search(r'whether the .* is (left|right) of the', text)
+        if aim is None or '<answer>' not in response:
+            continue
+        subject, reference = (
+            next(int(item[0]) for item in ITEM.findall(text) if item[4] == verdict)
+            for verdict in ('yes', 'reference'))
+        answer = re.search('<answer>(yes|no)', text)[1]
+        assert (subject < reference) == ((aim[1] == 'left') == (answer == 'yes'))
+        assert subject != reference and learnt[response.index('<answer>') + 1]
+        said[answer] += 1
+    assert min(said.values()) >= 1
+
+
+def test_few_colours_at_first(rows):
+    few = WordRows(rows.batches)
+    for _ in range(20):
+        assert {o.colour for o in few.repaint(FRAME).objects} <= set(COLOURS[:2])
+    painted = [few.repaint(FRAME).objects for _ in range(50)]
+    assert len({o.kind for objects in painted for o in objects}) == len(KINDS)
+    for prompt, response, _ in texts(rows, few.draw(20)):
+        assert response[-1] in ('. Matching:', '</think>')
+        assert any(colour in prompt.lower() for colour in COLOURS)
+
+
+@pytest.mark.parametrize(('colours', 'shares', 'wanted'), [
+    (2, [], 2),
+    (2, [0.99, 0.99], 2),              # too few steps
+    (2, [0.5, 0.99, 0.97, 0.98], 3),
+    (2, [0.99, 0.99, 0.5], 2),         # not any more
+    (len(COLOURS), [1.0] * 9, len(COLOURS)),
+])
+def test_a_colour_more_once_those_before_are_told_apart(
+        colours: int, shares: list[float], wanted: int) -> None:
+    assert next_colours(colours, shares) == wanted
+
+
+def test_the_head_teaches_the_layers_below_it_alone(rows):
+    small = Architecture(hidden=32, layers=3, intermediate=32, vision_hidden=32, vision_depth=1,
+                         vision_intermediate=32, heads=4)
+    torch.manual_seed(0)
+    model = build_model(small, rows.batches.tokenizer, SIZE)
+    head = WordHead(small.hidden)
+    drawn = WordRows(rows.batches).draw(8)
+    text, fit, parts = word_losses(
+        model, LayerTap(model, 2), head, drawn, rows.batches.verdicts)
+    assert np.isfinite(float(text.detach())) and 0 <= parts['word_verdicts'] <= 1
+    fit.backward()
+    layers = model.model.language_model.layers
+    taught = [layer.mlp.up_proj.weight.grad is not None for layer in layers]
+    assert taught == [True, True, False]
