@@ -144,6 +144,8 @@ def test_reasonseg_takes_regions_that_hang_together_as_one_object(tmp_path):
 @pytest.mark.parametrize(('name', 'file', 'part'), [
     ('v3det', 'v3det_2023_v1_{}.json', 'train'), ('objects365', 'zhiyuan_objv2_{}.json', 'train'),
     ('objects365', 'zhiyuan_objv2_{}.json', 'val'),
+    ('d3', 'd3_json/d3_full_annotations.json', 'train'),
+    ('d3', 'd3_json/d3_pres_annotations.json', 'pres'),
 ])
 def test_detection_is_told_in_shares_of_the_image(tmp_path, name, file, part):
     mini_sets.write_coco(tmp_path)
@@ -153,6 +155,9 @@ def test_detection_is_told_in_shares_of_the_image(tmp_path, name, file, part):
     for annotation in content['annotations']:
         del annotation['segmentation']
         annotation['iscrowd'] = 0
+    if name == 'd3':
+        (tmp_path / 'images').rename(tmp_path / 'd3_images')
+        (tmp_path / 'd3_json').mkdir()
     (tmp_path / file.format(part)).write_text(json.dumps(content))
     source = opened(name, tmp_path, part, filters=[])
     rows = rows_of(source, NATURAL)

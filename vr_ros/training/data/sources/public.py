@@ -38,7 +38,9 @@ _COCO_PICTURES = "COCO's pictures by the terms of Flickr"
 
 def _coco(file: str, folder: str, absent: int, path: Path, part: str) -> DataSet:
     """Open a file by its part: {} in the names stands for it."""
-    return Coco(pick_file(path, '.json', file.format(part)), folder.format(part), absent)
+    inner, _, name = file.format(part).rpartition('/')
+    return Coco(pick_file(path / inner if path.is_dir() else path, '.json', name),
+                folder.format(part), absent)
 
 
 def _refer(first_only: bool, joined: bool, path: Path, part: str) -> DataSet:
@@ -133,6 +135,11 @@ SETS: dict[str, Declared] = {
         'Objects365', 'zhiyuan_objv2_train.json, and images/ beside it', 'https://www.objects365.org',
         'CC BY 4.0; pictures by the terms of Flickr', partial(_coco, 'zhiyuan_objv2_{}', '', 0),
         scoring=RELATIVE_BOXES, filters=DETECTION_FILTERS, storage=NATURAL),
+    'd3': Declared(
+        'D3', 'd3_json/d3_full_annotations.json, and d3_images/',
+        'https://github.com/shikras/d-cube', 'CC BY-NC 4.0',
+        partial(_coco, 'd3_json/d3_{}_annotations', 'd3_images', 0), 'full', 'grounding',
+        RELATIVE_BOXES, ('largest_share=0.5',), storage=NATURAL),
     # Counting.
     'pixmo_count': _questions(
         'PixMo-Count', 'pixmo-count', 'https://molmo.allenai.org', 'ODC-BY; pictures by their own',
