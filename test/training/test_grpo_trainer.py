@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_what_is_used_of_trl_is_there() -> None:
             'peft_config'} <= set(given)
     for name in ('_generate_and_score_completions', '_generate_single_turn', '_calculate_rewards',
                  '_get_per_token_logps_and_entropies', 'prediction_step', '_save_checkpoint',
-                 '_load_optimizer_and_scheduler', 'create_model_card'):
+                 '_load_optimizer_and_scheduler', '_load_from_checkpoint', 'create_model_card'):
         theirs = inspect.signature(getattr(trl.GRPOTrainer, name)).parameters
         ours = inspect.signature(getattr(VisionGrpoTrainer, name)).parameters
         takes_rest = any(one.kind is one.VAR_KEYWORD for one in ours.values())
@@ -196,6 +196,22 @@ def test_the_truth_is_the_last_rollout_of_each_group(rows, tmp_path) -> None:
     assert output['advantages'].tolist() == pytest.approx(expected.reshape(-1).tolist(), abs=1e-6)
 
 
+@pytest.mark.parametrize('lora', ['0', '2'])
+def test_a_resumed_run_has_the_checkpoints_weights(rows, tmp_path, lora) -> None:
+    trainer = trainer_of(rows, tmp_path, '--lora', lora)
+    learnt = [one for one in trainer.model.parameters() if one.requires_grad]
+    torch.manual_seed(0)
+    for parameter in learnt:
+        parameter.data += torch.randn_like(parameter)
+    wanted = [parameter.detach().clone() for parameter in learnt]
+    trainer.save_model(str(tmp_path / 'checkpoint-1'))
+    for parameter in learnt:
+        parameter.data.zero_()
+    trainer._load_from_checkpoint(str(tmp_path / 'checkpoint-1'))
+    for parameter, value in zip(learnt, wanted, strict=True):
+        assert torch.equal(parameter, value)
+
+
 def test_a_picture_shows_the_first_group_that_differs(trainer) -> None:
     inputs = tuple(step_of(trainer)[:2 * GROUP])
     box = '<answer>[{"bbox_2d": [20, 20, 60, 60], "point_2d": [40, 40]}]</answer>'
@@ -240,13 +256,12 @@ def test_the_default_is_the_published_recipe(tmp_path) -> None:
         1e-6, 1e-2, 1e-2, 1.0)
     assert (given.max_completion_length, given.temperature) == (2048, 1.0)
     assert given.gradient_checkpointing and not given.eval_on_start
-    assert math.isclose(given.epsilon_high, 0.28) and given.metric_for_best_model == 'eval_reward'
+    assert (given.epsilon, given.epsilon_high) == (0.2, 0.2)
+    assert given.metric_for_best_model == 'eval_reward'
 
 
 @pytest.mark.parametrize(('gpus', 'kind'), [(1, 'NO'), (4, 'DEEPSPEED'), (8, 'DEEPSPEED')])
 def test_accelerate_reads_the_configurations(gpus, kind) -> None:
-    from pathlib import Path
-
     from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
     path = Path(__file__).parents[2] / 'config' / 'training' / f'accelerate_{gpus}gpu.yaml'
@@ -254,6 +269,14 @@ def test_accelerate_reads_the_configurations(gpus, kind) -> None:
     assert isinstance(given, ClusterConfig)
     assert (given.num_processes, given.distributed_type.value, given.mixed_precision) == (
         gpus, kind, 'bf16')
+
+
+def test_the_start_of_the_7b_recipe_is_asked_as_visionreasoner_is() -> None:
+    start = load_card(Path(__file__).parents[2] / 'config/training/visionreasoner_7b_start.yaml')
+    ours = load_card('visionreasoner_7b')
+    assert start.reasoner.tasks == ours.reasoner.tasks
+    assert start.reasoner.weights.hub == load_card('qwen2_5_vl_7b').reasoner.weights.hub
+    assert (start.segmenter, start.reasoner.stop) == (ours.segmenter, ours.reasoner.stop)
 
 
 def test_a_checkpoint_that_was_being_written_is_none(tmp_path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import datasets
 import torch
 import transformers
+from accelerate import PartialState
 from peft import PeftModel
 from safetensors import safe_open
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -77,11 +78,15 @@ def run(options: argparse.Namespace) -> Path | None:
 
     :return: the file of the new card; None on processes that only help.
     """
-    if options.fresh:
-        begin_anew(options.out)
-    checkpoint = last_checkpoint(options.out)
-    remember_settings(options.out, {key: getattr(options, key) for key in FIXED},
-                      goes_on=checkpoint is not None)
+    state = PartialState(cpu=options.device == 'cpu')
+    # The first process decides, before the others look.
+    with state.main_process_first():
+        if options.fresh and state.is_main_process:
+            begin_anew(options.out)
+        checkpoint = last_checkpoint(options.out)
+        if state.is_main_process:
+            remember_settings(options.out, {key: getattr(options, key) for key in FIXED},
+                              goes_on=checkpoint is not None)
     source = card_path(options.card)
     card = load_card(source).reasoner
     directory = resolve_weights(card.weights)

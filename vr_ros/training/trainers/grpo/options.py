@@ -71,7 +71,8 @@ def _add_learning(group: argparse._ArgumentGroup) -> None:
     add('--clip-norm', type=float, default=1.0, help='of the gradient')
     add('--beta', type=float, default=1e-2, help='weight of the KL divergence from the start')
     add('--epsilon', type=float, default=0.2, help='clipping of the ratio, below')
-    add('--epsilon-high', type=float, default=0.28, help='clipping of the ratio, above')
+    add('--epsilon-high', type=float, default=0.2,
+        help='clipping of the ratio, above; V-Triune takes 0.28')
     add('--temperature', type=float, default=1.0, help='of the rollouts')
     add('--max-completion', type=int, metavar='TOKENS',
         help="of a rollout (default: the card's max_new_tokens)")

@@ -14,6 +14,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
+from vr_ros.models.weights import check_loaded
 from vr_ros.training.rewards.advantages import (
     TaskScales,
     ema_advantages,
@@ -201,6 +202,21 @@ class VisionGrpoTrainer(GRPOTrainer):
             path.write_text(json.dumps(asdict(self._scales)), encoding='utf-8')
         # A checkpoint is complete with what this writes last: see checkpoints.last_checkpoint().
         super()._save_checkpoint(model, trial)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Take up the weights of a checkpoint, all of them.
+
+        transformers 5.23 writes those of the Qwen-VL families under the names that they have on the
+        hub and looks for the names in memory: it finds none, warns, and goes on with the start's.
+        """
+        if isinstance(self.model, PeftModel):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        saved, report = type(self.model).from_pretrained(
+            resume_from_checkpoint, dtype=self.model.dtype, local_files_only=True,
+            use_safetensors=True, output_loading_info=True)
+        check_loaded(report, Path(resume_from_checkpoint))
+        self.model.load_state_dict(saved.state_dict())
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
