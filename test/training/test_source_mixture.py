@@ -121,9 +121,10 @@ def test_a_whole_mixture_is_not_built_again(tmp_path, sets, capsys):
     recipe(tmp_path)
     run(tmp_path, sets)
     before, first = contents(tmp_path / 'out'), capsys.readouterr().out
+    (tmp_path / 'out' / 'parts').mkdir()                  # as if it had been killed at the end
     for folder in sets.iterdir():
         folder.rename(tmp_path / folder.name)             # nothing is read any more
-    assert run(tmp_path, sets) == 1
+    assert run(tmp_path, sets) == 1 and not (tmp_path / 'out' / 'parts').exists()
     assert contents(tmp_path / 'out') == before
     table = [line for line in first.splitlines() if '│' in line]
     assert table and all(line in capsys.readouterr().out for line in table[:1])

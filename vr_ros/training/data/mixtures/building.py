@@ -74,6 +74,7 @@ def build_mixture(
     report = folder / f'{split}.mixture.json'
     done = read_written(folder, split)
     if done and report.exists() and done[1].get('mixture') == mixture.identity:
+        _remove_parts(folder, keep_parts)
         return done[0], [Taken(**one) for one in json.loads(report.read_text(encoding='utf-8'))]
     jobs = {part.name: _job(part, mixture, split, data, folder) for part in mixture.parts}
     missing = {name: why for name, job in jobs.items() if (why := _why_missing(job))}
@@ -95,9 +96,13 @@ def build_mixture(
     identity = {'mixture': mixture.identity, 'rows': rows}
     merged = _merge(mixture, folder, split, identity, rows, shard_rows)
     report.write_text(json.dumps([asdict(one) for one in taken], indent=1), encoding='utf-8')
-    if not keep_parts:
-        shutil.rmtree(folder / PARTS, ignore_errors=True)
+    _remove_parts(folder, keep_parts)
     return merged, taken
+
+
+def _remove_parts(folder: Path, keep: bool) -> None:
+    if not keep:
+        shutil.rmtree(folder / PARTS, ignore_errors=True)
 
 
 def drawn_parts(mixture: Mixture, rows: Mapping[str, int]) -> list[str]:
