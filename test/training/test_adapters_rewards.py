@@ -12,6 +12,8 @@ from types import ModuleType
 
 import cloudpickle
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rows_of_data import BOX, NOTHING, RIGHT
 from tokenizers import Tokenizer
 
@@ -128,6 +130,8 @@ def test_a_row_that_cannot_be_scored_is_an_error_by_name(sample, reason) -> None
 @pytest.mark.parametrize(('extra', 'reason'), [
     (None, 'without reward_spec'), ({}, 'without reward_spec'), ({'reward_spec': '{'}, 'no JSON'),
     ({'reward_spec': CUP.to_json(), 'progress': 2}, "'row-1': progress is 2"),
+    ({'reward_spec': '{"verifier": "exact", "ground_truth": "", "image_size": [Infinity, 1]}'},
+     'a width and a height'),
 ])
 def test_a_row_of_another_make_is_an_error(extra, reason) -> None:
     with pytest.raises(RewardError, match=reason):
@@ -137,6 +141,31 @@ def test_a_row_of_another_make_is_an_error(extra, reason) -> None:
             'response': RIGHT, 'response_length': 7, 'ground_truth': json.dumps(extra or {})}])
     with pytest.raises(RewardError, match='not written by ./run train convert'):
         easyr1.compute_score([{'response': RIGHT, 'response_length': 7, 'ground_truth': '12'}])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner,
+                                                                max_size=3), max_leaves=5)
+SPECS = JSON | st.fixed_dictionaries({}, optional={
+    'verifier': st.sampled_from(['visionreasoner', 'detection', 'counting', 'numeric', 'mixture'])
+    | JSON, 'ground_truth': st.sampled_from([TRUTH, '[]', '3']) | JSON, 'parameters': JSON,
+    'accuracy_ratio': JSON, 'image_size': JSON, 'id': JSON})
+
+
+@settings(max_examples=150, deadline=None)
+@given(spec=SPECS, progress=JSON)
+def test_whatever_a_row_says_it_is_scored_or_refused(spec, progress) -> None:
+    packed = pack(json.dumps(spec), progress)
+    try:
+        [row] = easyr1.compute_score([
+            {'response': RIGHT, 'response_length': 7, 'ground_truth': packed}])
+    except RewardError as error:
+        assert 'have no reward' in str(error) and '\n' not in str(error)
+        return
+    assert 0 <= row['overall'] <= 1
+    extra = {'reward_spec': json.dumps(spec), 'progress': progress}
+    assert verl.compute_score('', RIGHT, '', extra)['score'] == row['overall']
 
 
 def test_options_are_checked() -> None:

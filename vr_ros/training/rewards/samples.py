@@ -192,7 +192,7 @@ def _is_weight(value: Any) -> bool:
 def _size(value: Any) -> Size:
     try:
         width, height = (int(side) for side in value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise SampleError(f'an image size is a width and a height, not {value!r}') from error
     if width < 1 or height < 1:
         raise SampleError(f'an image of {width}x{height} has no pixels')

@@ -127,7 +127,10 @@ def _answers(options: argparse.Namespace, card: ModelCard, files: Sequence[Path]
     with Meter(total, len(file.known), what='rows') as meter:
         sampler = None
         for one in _given(files, card, options.limit):
-            if not isinstance(one, Ready) or one.row.id in file.known:
+            if not isinstance(one, Ready):
+                meter.advance(1)
+                continue
+            if one.row.id in file.known:
                 continue
             if sampler is None:
                 from vr_ros.training.trainers.difficulty.sampler import Sampler
