@@ -8,6 +8,7 @@ import pytest
 from vr_ros.core.answer import parse_answer
 from vr_ros.core.events import MasksEvent, ObjectsEvent, TextEvent
 from vr_ros.core.rle import rle_box, rle_to_mask
+from vr_ros.core.router import route
 from vr_ros.core.types import PerceptionError, Status, Task
 from vr_ros.pipeline.outcome import outcome_status, points_inside
 from vr_ros.pipeline.perceiver import Perceiver
@@ -133,3 +134,12 @@ def test_bad_input_is_named(perceiver, image, text, status):
 def test_any_size_of_image_gets_an_answer(perceiver, size):
     image = np.full((*size, 3), 127, np.uint8)
     assert perceiver.perceive(image, 'find the cup').status.value < 102
+
+
+def test_the_cards_router_picks_the_task(perceiver, frame):
+    """Not the rules: they would look for an object to make."""
+    text = 'Make the car in the photo blue.'
+    assert route(text).task is Task.DETECTION
+    assert perceiver.task_of(text) is Task.VQA
+    assert perceiver.perceive(frame.rgb, text).task is Task.VQA
+    assert perceiver.perceive_batch([(frame.rgb, text, Task.AUTO)])[0].task is Task.VQA

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from vr_ros.core.router import decide, route
 from vr_ros.core.types import PerceptionError, Status, Task
@@ -116,7 +116,7 @@ def _check_tensors(tensors: dict[str, np.ndarray]) -> None:
 def save_word_router(router: WordRouter, directory: Path) -> None:
     """Write a table as load_word_router reads it."""
     directory.mkdir(parents=True, exist_ok=True)
-    save_file({name: np.ascontiguousarray(getattr(router, name)) for name in _TENSORS},
-              directory / _FILE)
+    tensors = {name: np.ascontiguousarray(getattr(router, name)) for name in _TENSORS}
+    (directory / _FILE).write_bytes(save(tensors))  # its own save_file lets only the owner read
     config = {'model_type': MODEL_TYPE, 'classes': CLASSES, 'features': FEATURES_VERSION}
     (directory / 'config.json').write_text(json.dumps(config, indent=1) + '\n', encoding='utf-8')
