@@ -15,7 +15,7 @@ RECIPES = {
     'grpo': 'vr_ros.training.trainers.grpo.main',
     'router': 'vr_ros.training.router_fit',
     # Fits on answers of the whole pipeline, which the training knows nothing of.
-    'scores': 'vr_ros.evaluation.score_fit',
+    'scores': 'vr_ros.evaluation.scores.fit',
 }
 
 
