@@ -280,7 +280,6 @@ class DenseHead(nn.Module):
         )
         return sum(parts.values()), {name: float(part.detach()) for name, part in parts.items()}
 
-
     def place_loss(self, states: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
         """Ask the state behind a place token for box and point of what is there: to have looked
         there once is enough for all that is written about it later.
@@ -308,8 +307,7 @@ class LayerTap:
         self.output = output[0] if isinstance(output, tuple) else output
 
     def image_tokens(self, is_image: torch.Tensor) -> torch.Tensor:
-        """:return: (B, T, hidden) of the positions that ``is_image`` (B, L) marks, T equal in
-        every row."""
+        """:return: (B, T, hidden) where ``is_image`` (B, L) is, T equal in every row."""
         assert self.output is not None, 'no forward pass yet'
         return self.output[is_image].view(is_image.shape[0], -1, self.output.shape[-1])
 
