@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_OUT = Path('weights/sim_tiny/router')
 # How often each wording of the simulator is shown.
-SIM_REPEATS = 4
+SIM_REPEATS = 8
 # Of the optimiser: which features weigh most is known after a few.
 ROUGH_STEPS, STEPS = 25, 120
 
@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :return: 0 done.
     """
     parser = argparse.ArgumentParser(prog='run train router', description=__doc__)
-    parser.add_argument('--number', type=int, default=60_000, help='instructions to fit on')
+    parser.add_argument('--number', type=int, default=50_000, help='instructions to fit on')
     parser.add_argument('--seed', type=int, default=1, help='of the instructions')
     parser.add_argument('--out', type=Path, default=DEFAULT_OUT, help='directory of the result')
     options = parser.parse_args(arguments)
