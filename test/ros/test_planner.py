@@ -29,7 +29,9 @@ def test_the_planner_grasps_the_largest_and_never_on_an_error() -> None:
             lines = [planner.stdout.readline() for _ in range(3)]
         planner.send_signal(2)
         assert planner.wait(30) == 0
-        assert planner.stderr.read() == ''
+        # A busy machine loses images, and the middleware says so.
+        told = planner.stderr.read().splitlines()
+        assert [line for line in told if not line.startswith('[WARN]')] == []
     finally:
         planner.kill()
         planner.communicate()
