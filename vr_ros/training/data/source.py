@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -156,9 +157,9 @@ class DataSetSource:
         self.identity = (f'{data_set.name}, {replace(recipe, filters=())}, {filters},'
                          f' order {digest(self._order.tobytes())}')
 
-    @property
+    @cached_property
     def ids(self) -> Sequence[str]:
-        """What messages call the places."""
+        """What messages call the places; made once, since sets have up to a million."""
         return [self._data_set.ids[number] for number in self._order]
 
     def __len__(self) -> int:

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -131,11 +130,6 @@ class PublicSource(DataSetSource):
         super().__init__(data_set, recipe, drawing.order(data_set))
         self._declared = declared
         self.identity = f'{self.identity}, {declared.phrase!r}, {drawing}, filters {list(specs)}'
-
-    @cached_property
-    def ids(self) -> Sequence[str]:
-        """What messages call the places; made once, since sets have up to a million."""
-        return super().ids
 
     def load(self, place: int) -> Iterable[Draft]:
         """See :class:`vr_ros.training.data.source.Source`."""
