@@ -40,14 +40,8 @@ def run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     result = compare_runs(read_records(options.first), read_records(options.second))
     console = Console()
-    # As narrow as can be: on 80 columns no figure takes two lines.
-    shown = Table(title=_title(result), box=SIMPLE_HEAD, show_edge=False, padding=0)
-    for column in HEAD:
-        shown.add_column(column, justify='left' if column == 'figure' else 'right', no_wrap=True)
-    for comparison in result.comparisons:
-        shown.add_row(*_row(comparison))
     console.print(f'first: {result.first}\nsecond: {result.second}', markup=False)
-    console.print(shown)
+    console.print(table_of(result))
     for sample_id in result.left_out[:LINES_SHOWN]:
         console.print(f'left out {sample_id}: skipped in one of them', markup=False)
     if len(result.left_out) > LINES_SHOWN:
@@ -60,6 +54,18 @@ def run(options: argparse.Namespace) -> int:
     if options.markdown:
         write_lines(options.markdown, _markdown(result))
     return 1 if result.left_out else 0
+
+
+def table_of(result: RunComparison) -> Table:
+    """Show every figure of both runs, and how they differ."""
+    # As narrow as can be; where 80 columns are too few, names are folded, figures never cut.
+    shown = Table(title=_title(result), box=SIMPLE_HEAD, show_edge=False, padding=0)
+    for column in HEAD:
+        is_name = column == 'figure'
+        shown.add_column(column, justify='left' if is_name else 'right', no_wrap=not is_name)
+    for comparison in result.comparisons:
+        shown.add_row(*_row(comparison))
+    return shown
 
 
 def _title(result: RunComparison) -> str:
