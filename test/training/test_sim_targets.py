@@ -87,6 +87,38 @@ def test_a_relation_marks_its_anchor_and_matches_among_those_that_fit():
     assert re.findall(r'r\dc\d', reasoning.partition('Matching:')[2]) == ['r1c0', 'r4c3']
 
 
+@pytest.mark.parametrize(('text', 'ids', 'answer'), [
+    ('is the cube left of the ball?', (1, 2), 'yes'),
+    ('is the ball left of the cube?', (2, 1), 'no'),
+    ('which is larger, the cone or the ball?', (4, 2), 'the ball'),
+])
+def test_a_question_about_two_gives_the_numbers_of_both_before_it_is_answered(text, ids, answer):
+    key = answer_key(text, FRAME)
+    assert key is not None
+    parsed = parse_answer(response(key, FRAME, SIZE))
+    objects = {o.truth.id: o for o in model_objects(FRAME.targets, FRAME.size, SIZE)}
+    assert parsed.reasoning.endswith('. Matching:' + ''.join(
+        f'{objects[i].place}{objects[i].coordinates}' for i in ids))
+    assert parsed.answer_text == answer
+
+
+def test_a_caption_sorts_and_groups_before_it_counts():
+    frame = make_frame(
+        make_object(1, 'small red cube', 500, 100), make_object(2, 'large blue ball', 300, 110),
+        make_object(3, 'large red cube', 100, 400), make_object(4, 'small blue ball', 330, 300))
+    key = answer_key('describe the scene', frame)
+    assert key is not None
+    parsed = parse_answer(response(key, frame, SIZE))
+    assert parsed.reasoning.partition('. Matching:')[2] == (
+        ' r5c0 red cube r1c4; r1c2 blue ball r3c3')
+    assert parsed.answer_text == 'two red cubes and two blue balls'
+
+
+def test_other_questions_are_answered_from_the_list():
+    key = answer_key('what colour is the ball?', FRAME)
+    assert key is not None and 'Matching' not in response(key, FRAME, SIZE)
+
+
 def test_what_fits_the_words_need_not_match():
     key = answer_key('find the cube to the right of the ball', FRAME)
     assert key is not None

@@ -140,6 +140,24 @@ def test_sides_are_learnt_where_columns_tell_them(rows, batch):
     assert min(said.values()) >= 1
 
 
+def test_captions_teach_the_order_where_columns_tell_it(rows, batch):
+    """The first and the third object share a column."""
+    learnt_places, words = {'0': 0, '3': 0, '4': 0}, 0
+    for _, response, learnt in texts(rows, batch):
+        if 'all objects' not in ''.join(response):
+            continue
+        match = response.index('. Matching:')
+        for word, is_learnt in list(zip(response, learnt, strict=True))[match + 1:]:
+            place = re.fullmatch(r' r\dc(\d)', word)
+            if place:
+                assert is_learnt == (place[1] != '0')
+                learnt_places[place[1]] += 1
+            else:
+                assert is_learnt
+                words += 1
+    assert min(learnt_places.values()) > 10 and words > 100
+
+
 def test_few_colours_at_first(rows):
     few = WordRows(rows.batches)
     for _ in range(20):

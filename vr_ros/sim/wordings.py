@@ -210,7 +210,7 @@ VQA = {
             'tell me the size of the {s}',
             'what size does the {s} have',
             'how big is the {s}',
-            'which size does the {s} have',
+            'do you see how large the {s} is',
             'name the size of the {s}',
             'how large is the {s}',
             'give me the size of the {s}',

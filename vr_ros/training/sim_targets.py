@@ -3,7 +3,8 @@
 The reasoning says what it looks for and lists every object by its place on a coarse grid, each with
 a verdict right behind the words that decide it. Then it names the places that match and gives the
 box of each right behind its place: at that moment one look at the image token of that place is
-enough. The answer only copies.
+enough. The answer only copies. A question about two objects names both in this way, a caption sorts
+and groups all of them before it counts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ MATCH_OPENING = '. Matching:'
 NOTHING = ' nothing'
 YES, NO, REFERENCE = ' yes', ' no', ' reference'
 CELL_PX = 28
+# Questions whose answer does not follow from the verdicts alone.
+SECOND_LOOKS = (Form.RELATED, Form.COMPARE, Form.CAPTION)
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,35 @@ def verdict(instruction: SimInstruction, thing: ObjectTruth) -> str:
     return YES if query.noun.matches(thing) else NO
 
 
+def matching(
+    instruction: SimInstruction, objects: Sequence[ModelObject]
+) -> list[list[ModelObject]]:
+    """Groups in the order in which the reasoning names them behind the list.
+
+    :param objects: as :func:`model_objects` gives them.
+    :return: for a caption, the objects of one colour and kind each, from the left; else one object
+        each: those asked for in reading order, or the two that a question holds against each other.
+    """
+    query = instruction.query
+    by_id = {o.truth.id: o for o in objects}
+    if query.form is Form.CAPTION:
+        groups: dict[tuple[str, str], list[ModelObject]] = {}
+        for thing in (by_id[i] for i in instruction.anchor_ids):
+            groups.setdefault((thing.truth.colour, thing.truth.kind), []).append(thing)
+        return list(groups.values())
+    if query.form in (Form.RELATED, Form.COMPARE):
+        return [[by_id[i]] for i in instruction.anchor_ids]
+    return [[o] for o in objects if o.truth.id in instruction.target_ids]
+
+
+def _say_matching(query: Query, groups: Sequence[Sequence[ModelObject]]) -> str:
+    if query.form is not Form.CAPTION:
+        return ''.join(o.place + o.coordinates for group in groups for o in group) or NOTHING
+    return ';'.join(
+        f'{first.place} {first.truth.colour} {first.truth.kind}' + ''.join(o.place for o in others)
+        for first, *others in groups) or NOTHING
+
+
 def response(instruction: SimInstruction, truth: FrameTruth, model_size: Size) -> str:
     """Compose the whole response: reasoning that is true of the frame, then the answer.
 
@@ -127,8 +159,9 @@ def response(instruction: SimInstruction, truth: FrameTruth, model_size: Size) -
     objects = model_objects(truth.targets, truth.size, model_size)
     seen = ';'.join(o.place + o.name + verdict(instruction, o.truth) for o in objects) or NOTHING
     reasoning = f'{AIM_OPENING} {describe(instruction.query)}{LIST_OPENING}{seen}'
+    groups = matching(instruction, objects)
+    if instruction.task is not Task.VQA or instruction.query.form in SECOND_LOOKS:
+        reasoning += MATCH_OPENING + _say_matching(instruction.query, groups)
     if instruction.task is Task.VQA:
         return f'<think>{reasoning}</think><answer>{instruction.answer}</answer>'
-    matching = [o for o in objects if o.truth.id in instruction.target_ids]
-    reasoning += MATCH_OPENING + (''.join(o.place + o.coordinates for o in matching) or NOTHING)
-    return f'<think>{reasoning}</think><answer>{answer_list(matching)}</answer>'
+    return f'<think>{reasoning}</think><answer>{answer_list([o for o, in groups])}</answer>'

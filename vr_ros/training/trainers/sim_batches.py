@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,7 @@ from vr_ros.core.prompt import clean_question, render_chat
 from vr_ros.core.types import Size, Task
 from vr_ros.models.card import ReasonerCard
 from vr_ros.models.preprocess import QWEN2_5_VL_PATCHES, patchify
-from vr_ros.sim.instructions import WEIGHTS, SimInstruction, generate
+from vr_ros.sim.instructions import WEIGHTS, NoInstructionError, SimInstruction, generate
 from vr_ros.sim.truth import FrameTruth
 from vr_ros.training.sim_checks import Check, draw_check
 from vr_ros.training.sim_targets import (
@@ -25,6 +26,7 @@ from vr_ros.training.sim_targets import (
     REFERENCE,
     YES,
     ModelObject,
+    matching,
     model_objects,
     response,
 )
@@ -34,8 +36,12 @@ from vr_ros.training.trainers.sim_tokenizer import coordinate_tokens, place_toke
 
 IGNORED = -100  # label of positions that carry no loss
 CHOICE_WEIGHT, NUMBER_WEIGHT = 4.0, 4.0
-# Of what is asked: questions about one box.
+# Of what is asked: questions that take longest to learn, ...
+SLOW_SHARE = 0.25
+SLOW_TEMPLATES = ('vqa_caption', 'vqa_caption', 'vqa_related', 'vqa_compare', 'vqa_size')
+# ... and questions about one box.
 CHECK_SHARE = 0.1
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -174,8 +180,17 @@ class BatchMaker:
             torch.tensor(numbers).view(-1, NUMBERS),
         )
 
+    def instruct(self, truth: FrameTruth) -> SimInstruction:
+        """Draw an instruction, the slowly learnt ones more often than users would ask them."""
+        if self.rng.random() < SLOW_SHARE:
+            try:
+                return generate(truth, self.rng, 'train', str(self.rng.choice(SLOW_TEMPLATES)))
+            except NoInstructionError as error:
+                log.debug('another one: %s', error)
+        return generate(truth, self.rng, 'train')
+
     def _ask(self, truth: FrameTruth) -> SimInstruction | Check:
-        instruction = generate(truth, self.rng, 'train')
+        instruction = self.instruct(truth)
         if instruction.task is Task.VQA or self.rng.random() >= self._check_chance:
             return instruction
         return draw_check(instruction, truth, self.size, self.rng) or instruction
@@ -193,7 +208,7 @@ class BatchMaker:
         if isinstance(instruction, Check):
             return [] if instruction.seen is None else [instruction.seen]
         objects = model_objects(truth.targets, truth.size, self.size)
-        return objects + [o for o in objects if o.truth.id in instruction.target_ids]
+        return objects + [o for group in matching(instruction, objects) for o in group]
 
     def weigh(self, labels: torch.Tensor, is_question: torch.Tensor) -> torch.Tensor:
         """Let the few tokens count most that choose (the verdicts, the places that match, and the

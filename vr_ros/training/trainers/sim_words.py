@@ -9,6 +9,7 @@ learnt from them and carries no loss.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -18,13 +19,14 @@ from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from vr_ros.core.types import Task
-from vr_ros.sim.instructions import SimInstruction, generate
+from vr_ros.sim.instructions import SimInstruction
 from vr_ros.sim.queries import Form
 from vr_ros.sim.truth import COLOURS, KINDS, SIZES, FrameTruth
 from vr_ros.sim.vocabulary import Noun
-from vr_ros.training.sim_targets import LIST_OPENING, model_objects
+from vr_ros.training.sim_targets import CELL_PX, LIST_OPENING, model_objects
 from vr_ros.training.trainers.sim_batches import IGNORED, BatchMaker
 from vr_ros.training.trainers.sim_model import LayerTap
+from vr_ros.training.trainers.sim_tokenizer import place_tokens
 
 FIRST_COLOURS = 2
 CHUNKS = 3
@@ -32,6 +34,7 @@ _WORDS = (SIZES, COLOURS, KINDS)  # in the order of a name, and of Noun's fields
 # A word of a name, held against the same field of what is asked for.
 NOT_ASKED, FITS, CONTRADICTS = range(3)
 _SIDES = ('left', 'right', 'leftmost', 'rightmost')
+_BY_SIZE = ('larger', 'smaller', 'largest', 'smallest')  # where well posed, the size names decide
 _FROM_LIST = (Form.COLOUR, Form.SHAPE, Form.SIZE, Form.EXISTS, Form.CAPTION)
 
 
@@ -64,6 +67,9 @@ class WordRows:
         token = batches.tokenizer.convert_tokens_to_ids
         self._image = token('<|image_pad|>')
         self._list = token(LIST_OPENING)
+        rows, columns = batches.size.height // CELL_PX, batches.size.width // CELL_PX
+        self._columns = {token: i % columns
+                         for i, token in enumerate(token(place_tokens(rows, columns)))}
         self._fields = [{self._word(word): word for word in words} for words in _WORDS]
 
     def draw(self, rows: int) -> WordBatch:
@@ -88,14 +94,14 @@ class WordRows:
         batches = self.batches
         while True:
             truth = self.repaint(batches.bank.truth(int(batches.rng.integers(len(batches.bank)))))
-            instruction = generate(truth, batches.rng, 'train')
+            instruction = batches.instruct(truth)
             query = instruction.query
             if not self._is_about_colours or query.noun.colour or query.anchor.colour:
                 break
         prompt = [t for t in batches.prompt_ids(instruction) if t != self._image]
         wanted = batches.response_ids(instruction, truth)
         follows = not self._is_about_colours and self._follows(instruction, truth)
-        kept = self._learnable(wanted, follows)
+        kept = self._learnable(wanted, follows, instruction.query.form is Form.CAPTION)
         return prompt, wanted[:len(kept)], kept, instruction
 
     @property
@@ -118,17 +124,19 @@ class WordRows:
         return dataclasses.replace(truth, objects=objects)
 
     def _follows(self, instruction: SimInstruction, truth: FrameTruth) -> bool:
-        """Whether what comes after the list follows from it, sides by the columns alone."""
+        """Whether what comes after the list follows from it and from the numbers given there."""
         query, ids = instruction.query, instruction.anchor_ids
         if query.form in (Form.ONE, Form.ALL, Form.FUNCTION, *_FROM_LIST):
             return True
+        if query.relation in _BY_SIZE:
+            return True
         if query.relation not in _SIDES:
             return False
+        if query.form in (Form.RELATED, Form.COMPARE):
+            return True  # both boxes stand before the answer
         things = [(o.truth, o.cell[1])
                   for o in model_objects(truth.targets, truth.size, self.batches.size)]
         column = {thing.id: at for thing, at in things}
-        if query.form in (Form.RELATED, Form.COMPARE):
-            return column[ids[0]] != column[ids[1]]
         if query.form is Form.EXTREME:
             rivals = [at for thing, at in things if query.noun.matches(thing)]
             return len(rivals) == len(set(rivals))
@@ -136,7 +144,9 @@ class WordRows:
             at != column[ids[0]] for thing, at in things
             if thing.id != ids[0] and query.noun.matches(thing))
 
-    def _learnable(self, wanted: Sequence[int], follows: bool) -> list[bool]:
+    def _learnable(self, wanted: Sequence[int], follows: bool, is_sorted: bool) -> list[bool]:
+        """:param is_sorted: places are named from the left; which of one column is first, only the
+            image tells."""
         batches = self.batches
         begin, end = wanted.index(self._list), wanted.index(batches.end)
         match = wanted.index(batches.match_opening) if batches.match_opening in wanted else end
@@ -144,8 +154,11 @@ class WordRows:
                 for i, token in enumerate(wanted)]
         if not follows:
             return kept[:match + 1]
+        columns = [self._columns.get(token) for token in wanted]
+        shared = Counter(columns[begin:match])
         for i in range(match + 1, end):
-            kept[i] = wanted[i] not in batches.coordinates
+            is_tied = is_sorted and columns[i] is not None and shared[columns[i]] > 1
+            kept[i] = wanted[i] not in batches.coordinates and not is_tied
         return kept
 
     def _names(
