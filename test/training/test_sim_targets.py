@@ -87,6 +87,15 @@ def test_a_relation_marks_its_anchor_and_matches_among_those_that_fit():
     assert re.findall(r'r\dc\d', reasoning.partition('Matching:')[2]) == ['r1c0', 'r4c3']
 
 
+@pytest.mark.parametrize('text', ['segment all balls', 'what colour is the ball?'])
+def test_a_direct_answer_is_the_same_without_reasoning(text):
+    key = answer_key(text, FRAME)
+    assert key is not None
+    reasoned, direct = (response(key, FRAME, SIZE, direct=one) for one in (False, True))
+    assert direct.startswith('<think></think><answer>')
+    assert direct.partition('</think>')[2] == reasoned.partition('</think>')[2]
+
+
 @pytest.mark.parametrize(('text', 'ids', 'answer'), [
     ('is the cube left of the ball?', (1, 2), 'yes'),
     ('is the ball left of the cube?', (2, 1), 'no'),

@@ -150,18 +150,30 @@ def _say_matching(query: Query, groups: Sequence[Sequence[ModelObject]]) -> str:
         for first, *others in groups) or NOTHING
 
 
-def response(instruction: SimInstruction, truth: FrameTruth, model_size: Size) -> str:
+def response(
+    instruction: SimInstruction, truth: FrameTruth, model_size: Size, *, direct: bool = False
+) -> str:
     """Compose the whole response: reasoning that is true of the frame, then the answer.
 
     :param model_size: size of the model's resized input in pixels.
+    :param direct: say no reasoning.
     :return: ``<think>…</think><answer>…</answer>``.
     """
     objects = model_objects(truth.targets, truth.size, model_size)
-    seen = ';'.join(o.place + o.name + verdict(instruction, o.truth) for o in objects) or NOTHING
-    reasoning = f'{AIM_OPENING} {describe(instruction.query)}{LIST_OPENING}{seen}'
     groups = matching(instruction, objects)
-    if instruction.task is not Task.VQA or instruction.query.form in SECOND_LOOKS:
-        reasoning += MATCH_OPENING + _say_matching(instruction.query, groups)
-    if instruction.task is Task.VQA:
-        return f'<think>{reasoning}</think><answer>{instruction.answer}</answer>'
-    return f'<think>{reasoning}</think><answer>{answer_list([o for o, in groups])}</answer>'
+    is_question = instruction.task is Task.VQA
+    answer = instruction.answer if is_question else answer_list([o for o, in groups])
+    reasoning = '' if direct else _reason(instruction, objects, groups)
+    return f'<think>{reasoning}</think><answer>{answer}</answer>'
+
+
+def _reason(
+    instruction: SimInstruction, objects: Sequence[ModelObject],
+    groups: Sequence[Sequence[ModelObject]],
+) -> str:
+    query = instruction.query
+    seen = ';'.join(o.place + o.name + verdict(instruction, o.truth) for o in objects) or NOTHING
+    said = f'{AIM_OPENING} {describe(query)}{LIST_OPENING}{seen}'
+    if instruction.task is Task.VQA and query.form not in SECOND_LOOKS:
+        return said
+    return said + MATCH_OPENING + _say_matching(query, groups)

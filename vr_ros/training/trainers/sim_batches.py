@@ -72,6 +72,7 @@ class BatchMaker:
 
     :param repeats: instructions per frame.
     :param checks: share of them that ask whether a box holds what an instruction asks for.
+    :param direct: answers are given without reasoning.
     """
 
     def __init__(
@@ -83,9 +84,10 @@ class BatchMaker:
         seed: int = 0,
         repeats: int = 2,
         checks: float = CHECK_SHARE,
+        direct: bool = False,
     ) -> None:
         self.bank, self.tokenizer, self.card, self.size = bank, tokenizer, card, size
-        self.repeats, self.checks = repeats, checks
+        self.repeats, self.checks, self.direct = repeats, checks, direct
         self.rng = np.random.default_rng(seed)
         self._image_tokens = QWEN2_5_VL_PATCHES.image_tokens(size)
         self._eos = tokenizer.eos_token_id
@@ -119,7 +121,8 @@ class BatchMaker:
     def response_ids(self, instruction: SimInstruction | Check, truth: FrameTruth) -> list[int]:
         """Tokens of the wanted response, with the end of the turn."""
         is_check = isinstance(instruction, Check)
-        text = instruction.response if is_check else response(instruction, truth, self.size)
+        text = instruction.response if is_check else response(
+            instruction, truth, self.size, direct=self.direct)
         return [*self.tokenizer(text, add_special_tokens=False)['input_ids'], self._eos]
 
     def pixels(self, images: Sequence[np.ndarray], augment: bool) -> torch.Tensor:
@@ -163,7 +166,7 @@ class BatchMaker:
                 named = self._named(instruction, truth)
                 at = [i for i, token in enumerate(wanted) if token in self._places]
                 places += [(len(rows), len(prompt) + i) for i in at]
-                numbers += [(*o.box, *o.point) for o in named]
+                numbers += [(*o.box, *o.point) for o in named if at]
                 rows.append((prompt, wanted))
         ids, mask, labels = self.pad(rows)
         objects = [model_objects(t.targets, t.size, self.size) for t in truths]

@@ -36,6 +36,7 @@ from vr_ros.training.trainers.sim_words import (
 )
 
 CHUNKS = 3
+CHECKPOINT = 'checkpoint.pt'
 KINDS_OF_TOKEN = {
     'digits': re.compile(r'\d'),
     'numbers': re.compile(r' [xy]\d+'),
@@ -122,7 +123,7 @@ class ReasonerTrainer:
 
     def resume(self) -> bool:
         """Take up the last checkpoint, if there is one."""
-        path = self.out / 'checkpoint.pt'
+        path = self.out / CHECKPOINT
         if not path.exists():
             return False
         state = torch.load(path, weights_only=True)
@@ -146,7 +147,7 @@ class ReasonerTrainer:
             },
             temporary,
         )
-        temporary.replace(self.out / 'checkpoint.pt')
+        temporary.replace(self.out / CHECKPOINT)
 
     def warm_up(self) -> None:
         """Teach the vision tower and the lower decoder layers to see objects."""
@@ -179,7 +180,8 @@ class ReasonerTrainer:
             limit = 3 + math.floor(8 * min(1.0, share / schedule.grow))
             batch = self.batches.draw(schedule.batch, limit)
             text_loss, dense_loss, parts = self.losses(batch)
-            word_loss, word_parts = self.learn_words(len(batch.input_ids))
+            word_loss, word_parts = (torch.zeros(()), {}) if self.batches.direct else (
+                self.learn_words(len(batch.input_ids)))
             self.optimizer.step(
                 text_loss + schedule.dense_weight * dense_loss + schedule.word_weight * word_loss,
                 rate)
@@ -246,8 +248,9 @@ class ReasonerTrainer:
         text_loss = (each * weights).sum() / weights.sum()
         first = torch.cat(seen)[order.argsort()[::repeats]]
         dense_loss, parts = self.head.loss(first, batch.dense)
-        place_loss = self.head.place_loss(torch.cat(states), torch.cat(numbers))
-        dense_loss, parts['place'] = dense_loss + place_loss, float(place_loss.detach())
+        if len(batch.numbers):
+            place_loss = self.head.place_loss(torch.cat(states), torch.cat(numbers))
+            dense_loss, parts['place'] = dense_loss + place_loss, float(place_loss.detach())
         right = logits.argmax(-1) == wanted
         parts = {f'see_{name}': value for name, value in parts.items()}
         for kind, members in self._token_kinds().items():

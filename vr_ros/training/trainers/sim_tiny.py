@@ -26,7 +26,7 @@ from vr_ros.training.trainers.sim_memory import train_memory
 from vr_ros.training.trainers.sim_memory_data import ClipBank, ClipSpec, render_clips
 from vr_ros.training.trainers.sim_memory_model import still_view
 from vr_ros.training.trainers.sim_model import Architecture, build_model, spell_numbers
-from vr_ros.training.trainers.sim_reasoner import ReasonerTrainer, Schedule
+from vr_ros.training.trainers.sim_reasoner import CHECKPOINT, ReasonerTrainer, Schedule
 from vr_ros.training.trainers.sim_segmenter import train_segmenter
 from vr_ros.training.trainers.sim_tokenizer import (
     build_tokenizer,
@@ -85,8 +85,13 @@ def make_tokenizer(card: ModelCard, size: Size) -> PreTrainedTokenizerFast:
     return build_tokenizer(sentences(), prompt_phrases(card), places)
 
 
-def train_reasoner(card: ModelCard, frames: Path, out: Path, schedule: Schedule) -> ReasonerTrainer:
-    """Train, or go on training, and leave checkpoint and curve under ``out``."""
+def train_reasoner(
+    card: ModelCard, frames: Path, out: Path, schedule: Schedule, *, direct: bool = False
+) -> ReasonerTrainer:
+    """Train, or go on training, and leave checkpoint and curve under ``out``.
+
+    :param direct: teach it to answer without reasoning.
+    """
     torch.manual_seed(0)
     size = card.reasoner.image(Task.DETECTION).size
     assert size is not None, 'the embedded model has a fixed input size'
@@ -108,7 +113,7 @@ def train_reasoner(card: ModelCard, frames: Path, out: Path, schedule: Schedule)
     )
     # A resumed run must not see the same batches again.
     seed = int(np.random.SeedSequence().entropy % 2**32)
-    batches = BatchMaker(bank, tokenizer, card.reasoner, size, seed=seed)
+    batches = BatchMaker(bank, tokenizer, card.reasoner, size, seed=seed, direct=direct)
     trainer = ReasonerTrainer(
         model, tokenizer, batches, schedule, out,
         architecture.dense_layer, architecture.word_layer, architecture.place_layer,
@@ -144,6 +149,19 @@ def _train_reasoner(card: ModelCard, options: argparse.Namespace) -> None:
     schedule = Schedule(options.warm_minutes, options.joint_minutes)
     trainer = train_reasoner(card, options.out / 'frames', options.out / 'reasoner', schedule)
     export_reasoner(trainer, options.weights / 'reasoner')
+
+
+def _train_direct(card: ModelCard, options: argparse.Namespace) -> None:
+    """Teach the trained reasoner to answer at once: the start point without reasoning."""
+    out, reasoner = options.out / 'direct', options.out / 'reasoner'
+    if not out.is_dir():
+        shutil.copytree(reasoner, out, ignore=shutil.ignore_patterns('curve.jsonl'))
+        state = torch.load(out / CHECKPOINT, weights_only=True)
+        state['progress']['joint_minutes'] = 0.0
+        torch.save(state, out / CHECKPOINT)
+    schedule = Schedule(0.0, options.direct_minutes, grow=0.01)
+    trainer = train_reasoner(card, options.out / 'frames', out, schedule, direct=True)
+    export_reasoner(trainer, options.weights / 'direct')
 
 
 def _render_masks(card: ModelCard, options: argparse.Namespace) -> None:
@@ -187,6 +205,7 @@ STEPS = {
     'segmenter': _train_segmenter,
     'memory': _train_memory,
 }
+ABLATIONS = {'direct': _train_direct}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -196,8 +215,8 @@ def main(arguments: list[str] | None = None) -> int:
         prog='run train sim_tiny', description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument('step', nargs='?', choices=('all', *STEPS), default='all',
-                        help='one step alone')
+    parser.add_argument('step', nargs='?', choices=('all', *STEPS, *ABLATIONS),
+                        default='all', help='one step alone; direct: an ablation, not in all')
     parser.add_argument('--out', type=Path, default=Path('runs/sim_tiny'), help='working directory')
     parser.add_argument('--weights', type=Path, default=Path('weights/sim_tiny'),
                         help='where the trained models go')
@@ -209,6 +228,8 @@ def main(arguments: list[str] | None = None) -> int:
                         help='of training that warms the reasoner up')
     parser.add_argument('--joint-minutes', type=float, default=schedule.joint_minutes,
                         help='of training the whole reasoner')
+    parser.add_argument('--direct-minutes', type=float, default=20.0,
+                        help='of teaching a copy of the reasoner to answer without reasoning')
     parser.add_argument('--segmenter-minutes', type=float, default=16.0,
                         help='of training the segmenter')
     parser.add_argument('--clips', type=int, default=1400, help='moving scenes for the memory')
@@ -219,8 +240,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     card = load_card('sim_tiny')
-    for name, step in STEPS.items():
-        if options.step in ('all', name):
+    for name, step in (STEPS | ABLATIONS).items():
+        if options.step == name or (options.step == 'all' and name in STEPS):
             log.info('%s', name)
             step(card, options)
     return 0
