@@ -88,6 +88,14 @@ def test_boxes_first_rewards_boxes_then_the_rows_own_answers() -> None:
     assert Scorer().score(Rollout(response, with_boxes)).final == 1   # its list is counted
 
 
+def test_boxes_first_leaves_rows_without_boxes_their_own_reward() -> None:
+    question = Sample('exact', 'red', 'table', '9')
+    boxed = Sample('visionreasoner', json.dumps(BOXES), 'table', '10')
+    stage = next(s for s in load_curriculum('boxes_first').stages if s.name == 'perception')
+    assert stage.of(question) == question
+    assert stage.of(boxed).verifier == 'mixture' and stage.of(boxed).accuracy_ratio == 0.9
+
+
 def test_rows_and_responses_have_to_fit() -> None:
     with pytest.raises(ValueError, match='wants 8 responses for each of 1 rows'):
         rows_by_stage(load_curriculum('pebr_r1'), [Sample('exact', 'a')], np.ones((1, 4), bool))

@@ -41,6 +41,8 @@ class Stage:
     :param rows: difficulties that it takes.
     :param epochs: times that each row is used.
     :param verifier: takes the place of the rows' own; empty leaves it.
+    :param instead_of: verifiers whose rows it changes, such as those that speak of boxes; the other
+        rows keep their reward. Empty: all rows.
     :param parameters: of that verifier, for all rows; those of a row alone, such as its keywords,
         stay.
     :param accuracy_ratio: takes the place of the rows' own; so does :param format_ratio:.
@@ -51,6 +53,7 @@ class Stage:
     rows: tuple[Difficulty, ...]
     epochs: int = 1
     verifier: str = ''
+    instead_of: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     accuracy_ratio: float | None = None
     format_ratio: float | None = None
@@ -60,6 +63,8 @@ class Stage:
 
         :raises SampleError: a weight of the stage is wrong.
         """
+        if self.instead_of and sample.verifier not in self.instead_of:
+            return sample
         changes: dict[str, Any] = {
             name: value for name in ('accuracy_ratio', 'format_ratio')
             if (value := getattr(self, name)) is not None}
@@ -180,21 +185,23 @@ def _stage(content: Any) -> Stage:
     title = 'a stage'
     if isinstance(content, Mapping) and isinstance(content.get('name'), str):
         title = f'stage "{content["name"]}"'
-    optional = ('epochs', 'verifier', 'parameters', 'accuracy_ratio', 'format_ratio')
+    optional = ('epochs', 'verifier', 'instead_of', 'parameters', 'accuracy_ratio', 'format_ratio')
     values = _checked(title, content, {
-        'name': str, 'kind': str, 'rows': list, 'epochs': int, 'verifier': str, 'parameters': dict,
-        'accuracy_ratio': (int, float), 'format_ratio': (int, float)}, optional)
+        'name': str, 'kind': str, 'rows': list, 'epochs': int, 'verifier': str,
+        'instead_of': list, 'parameters': dict, 'accuracy_ratio': (int, float),
+        'format_ratio': (int, float)}, optional)
     if values['kind'] not in KINDS:
         raise CurriculumError(f'{title}: kind is one of {", ".join(KINDS)}')
     try:
         values['rows'] = tuple(Difficulty(row) for row in values['rows'])
     except ValueError as error:
         raise CurriculumError(f'{title}: {error}; rows are easy, medium, hard') from error
+    values['instead_of'] = tuple(map(str, values.get('instead_of', ())))
     if values.get('epochs', 1) < 1:
         raise CurriculumError(f'{title}: epochs are at least 1')
     stage = Stage(**values)
     try:
-        stage.of(Sample('none', ''))
+        replace(stage, instead_of=()).of(Sample('none', ''))
     except SampleError as error:
         raise CurriculumError(f'{title}: {error}') from error
     return stage
