@@ -1,0 +1,231 @@
+"""Prove the training on the simulator: GRPO from the supervised model, one arm per question.
+
+Every arm is trained with the same rows, steps and options, and answers the same held-out
+instructions as its start. An interrupted call goes on where it was.
+"""
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from _grpo_arms import ARMS, Arm, ArmError, Recipe, examine, run_name, train
+from rich.console import Console
+from rich.table import Table
+
+from vr_ros.evaluation.claims import Claim, print_claims, write_claims
+from vr_ros.evaluation.metrics.figures import Figure, compare, figures
+from vr_ros.evaluation.metrics.measure import Measure
+from vr_ros.evaluation.metrics.panel import image_groups, strict_measures
+from vr_ros.evaluation.runs.records import Record, Run
+from vr_ros.models.card import known_cards
+
+SCENES, STEPS = 200, 100
+# What needs more than the name of a thing: where it stands, which is the largest, what it is for.
+REASONING = ('relation', 'extreme', 'function')
+F1, ABSENCE, VQA = 'box F1@[.5:.95]', 'no-object recall', 'VQA exact'
+MORE_F1, LESS_VQA, WANTED_ABSENCE = 0.05, -0.01, 0.95
+CURVES = ('reward', 'eval_reward', 'completions/mean_length', 'kl', 'entropy')
+
+
+def reasons_or_counts(kind: str) -> bool:
+    """Whether a template's instructions count, or name things by more than their words."""
+    return kind.startswith('count') or any(part in kind for part in REASONING)
+
+
+# Figure of the report -> its measure, and whose answers it is about.
+FIGURES: Mapping[str, tuple[str, Callable[[str], bool]]] = {
+    'F1, reasoning and counting': (F1, reasons_or_counts),
+    'mask F1, reasoning and counting': ('mask F1@[.5:.95]', reasons_or_counts),
+    'F1, all': (F1, lambda kind: True),
+    'exact count': ('exact count', lambda kind: kind.startswith('count')),
+    'absence': (ABSENCE, lambda kind: True),
+    'VQA': (VQA, lambda kind: True),
+}
+MAIN = next(iter(FIGURES))
+
+
+def measures_of(run: Run) -> dict[str, tuple[Measure, list[str]]]:
+    """:return: figure of the report -> its measure, and the image of each answer; without those
+        that no instruction asks about."""
+    found = {}
+    for name, (measure, belongs) in FIGURES.items():
+        records = _sorted(record for record in run.answered if belongs(record.kind))
+        truths = [record.truth for record in records]
+        for one in strict_measures(truths, [record.found for record in records]):
+            if one.name == measure:
+                found[name] = one, image_groups(truths)
+    return found
+
+
+def _sorted(records: Iterator[Record]) -> list[Record]:
+    return sorted(records, key=lambda record: record.sample_id)
+
+
+def figures_of(run: Run) -> dict[str, Figure]:
+    """:return: each figure of the report with its bootstrap interval."""
+    return {name: figures([measure], groups)[0]
+            for name, (measure, groups) in measures_of(run).items()}
+
+
+def changes(start: Run, run: Run) -> dict[str, dict[str, float | None]]:
+    """:return: how each figure changed, with its interval, answer by answer."""
+    before, after = measures_of(start), measures_of(run)
+    told = {}
+    for name, (measure, groups) in before.items():
+        one = compare(measure, after[name][0], groups)
+        told[name] = {'change': one.difference, 'low': one.low, 'high': one.high,
+                      'p_value': one.p_value}
+    return told
+
+
+def curve_of(folder: Path) -> list[dict[str, float]]:
+    """:return: what the curves of a run's stages say, step by step."""
+    from vr_ros.training.trainers.grpo.watching import CURVE, read_curve
+
+    told, before = [], 0
+    for stage in sorted(folder.glob('stage_*/')):
+        lines = read_curve(stage / CURVE)
+        for line in lines:
+            kept = {key: round(line[key], 4) for key in CURVES if key in line}
+            if kept:
+                told.append({'step': before + line['step'], **kept})
+        before += max((line['step'] for line in lines), default=0)
+    return told
+
+
+def claims_of(runs: Mapping[str, Mapping[int, Run]], start: Run) -> list[Claim]:
+    """Hold the unified reward, mean over its seeds, against its aims."""
+    if 'unified' not in runs:
+        return [Claim('unified GRPO', None, reason='--arms without unified')]
+    of_seed = runs['unified'].values()
+    changed = [changes(start, run) for run in of_seed]
+    absence = [figures_of(run).get('absence') for run in of_seed]
+
+    def claim(name: str, values: list[float | None], target: float) -> Claim:
+        if None in values:
+            return Claim(name, None, reason='no instruction asks about it')
+        return Claim(name, fmean(values), '', target)
+
+    return [
+        claim(f'{MAIN}: unified GRPO over supervised',
+              [one.get(MAIN, {}).get('change') for one in changed], MORE_F1),
+        claim('VQA: unified GRPO over supervised',
+              [one.get('VQA', {}).get('change') for one in changed], LESS_VQA),
+        claim('absence recognised, unified GRPO',
+              [one and one.value for one in absence], WANTED_ABSENCE)]
+
+
+def print_runs(start: Mapping[str, Run], runs: Mapping[str, Mapping[int, Run]]) -> None:
+    """Print the figures of every arm, mean and spread over its seeds."""
+    table = Table('arm', 'seeds', *FIGURES, title='Held-out instructions')
+    rows = {**{f'start: {name}': {0: run} for name, run in start.items()}, **runs}
+    for name, of_seed in rows.items():
+        table.add_row(name, str(len(of_seed)), *_cells([figures_of(r) for r in of_seed.values()]))
+    Console().print(table)
+
+
+def _cells(seeds: Sequence[Mapping[str, Figure]]) -> Iterator[str]:
+    for name in FIGURES:
+        values = [one[name].value for one in seeds if name in one]
+        spread = f' ± {stdev(values):.3f}' if len(values) > 1 else ''
+        yield f'{fmean(values):.3f}{spread}' if values else '-'
+
+
+def details(
+    recipe: Recipe, starts: Mapping[str, Run], runs: Mapping[str, Mapping[int, Run]],
+) -> dict[str, Any]:
+    """:return: all figures, changes and curves, for the report."""
+    def told(run: Run) -> dict[str, Any]:
+        return {name: {'value': f.value, 'low': f.low, 'high': f.high, 'of': f.of}
+                for name, f in figures_of(run).items()}
+
+    return {
+        'steps': recipe.steps, 'scenes': recipe.scenes, 'options': list(recipe.options),
+        'starts': {name: told(run) for name, run in starts.items()},
+        'arms': {name: {'question': ARMS[name].question, 'seeds': {
+            str(seed): {
+                'figures': told(run), 'changes': changes(starts[ARMS[name].start], run),
+                'curve': curve_of(recipe.out / run_name(ARMS[name], seed))}
+            for seed, run in of_seed.items()}} for name, of_seed in runs.items()}}
+
+
+def measure(recipe: Recipe, wanted: Sequence[tuple[Arm, int]], jobs: int) -> tuple[
+        dict[str, Run], dict[str, dict[int, Run]]]:
+    """Examine the start points, and train and examine what is wanted, some at a time.
+
+    :raises ArmError: one failed; the others are finished first.
+    """
+    def trained(arm: Arm, seed: int) -> Run:
+        return examine(train(arm, seed, recipe), recipe)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        needed = {arm.start for arm, _ in wanted} | {'supervised'}
+        starts = {name: pool.submit(examine, recipe.starts[name], recipe)
+                  for name in recipe.starts if name in needed}
+        asked = [(arm, seed, pool.submit(trained, arm, seed)) for arm, seed in wanted]
+    runs: dict[str, dict[int, Run]] = {}
+    for arm, seed, future in asked:
+        runs.setdefault(arm.name, {})[seed] = future.result()
+    return {name: future.result() for name, future in starts.items()}, runs
+
+
+def main() -> int:
+    """Train, examine, print, write; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--card', default='sim_tiny', help='supervised model to start from')
+    parser.add_argument('--direct-card', help='the same, taught to answer without reasoning')
+    parser.add_argument('--data', type=Path, required=True, metavar='DIR',
+                        help='rows: ./run train data sim --out DIR, and --split val')
+    parser.add_argument('--out', type=Path, default=Path('runs/bench_grpo'),
+                        help='trainings and records; an interrupted call goes on there')
+    parser.add_argument('--arms', nargs='+', choices=ARMS, default=['unified'], help='which')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='of the first arm')
+    parser.add_argument('--steps', type=int, default=STEPS, help='updates of an arm')
+    parser.add_argument('--options', default='--learning-rate 2e-5', type=shlex.split,
+                        help='of train grpo, for every arm, as one word')
+    parser.add_argument('--scenes', type=int, default=SCENES, help='held-out, 3 instructions each')
+    parser.add_argument('--jobs', type=int, default=1, help='arms at a time, a core each')
+    parser.add_argument('--json', metavar='FILE', help='write figures, changes and curves there')
+    options = parser.parse_args()
+    if importlib.util.find_spec('trl') is None:
+        parser.error('TRL is not installed: VR_ROS_TRAINING=1 ./run bench grpo …')
+    starts = {'supervised': _card(options.card)}
+    if options.direct_card:
+        starts['direct'] = _card(options.direct_card)
+    wanted = [(ARMS[name], seed) for place, name in enumerate(dict.fromkeys(options.arms))
+              for seed in (options.seeds if place == 0 else options.seeds[:1])]
+    missing = [arm.name for arm, _ in wanted if arm.start not in starts]
+    if missing:
+        parser.error(f'{", ".join(missing)}: give --direct-card')
+    recipe = Recipe(starts, options.data, options.out, options.options, options.steps,
+                    options.scenes)
+    started = time.monotonic()
+    try:
+        before, runs = measure(recipe, wanted, options.jobs)
+    except ArmError as error:
+        print(f'bench grpo: {error}', file=sys.stderr)
+        return 1
+    print_runs(before, runs)
+    claims = claims_of(runs, before['supervised'])
+    print_claims(claims, 'Training by rewards')
+    if options.json:
+        write_claims(options.json, claims, seed=options.seeds[0],
+                     seconds=time.monotonic() - started, details=details(recipe, before, runs))
+    return 0
+
+
+def _card(name: str) -> Path:
+    return known_cards().get(name) or Path(name).expanduser().absolute()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
