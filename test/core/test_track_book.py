@@ -43,7 +43,7 @@ def book() -> TrackBook:
 def states(found: Iterable[Detection] | None) -> list[tuple[str, TrackState]]:
     assert found is not None
     found = list(found)
-    assert [one.index for one in found] == list(range(len(found)))
+    assert len({one.index for one in found}) == len(found)
     return [(one.track_id, one.track_state) for one in found]
 
 
@@ -60,6 +60,34 @@ def test_an_object_keeps_the_score_of_the_answer_that_named_it(book: TrackBook) 
     for found in (followed, lost):
         assert [(one.score, one.score_source) for one in found or ()] == [
             (0.25, ScoreSource.FUSED), (0.75, ScoreSource.FUSED)]
+
+
+def test_an_object_keeps_the_index_of_its_answer(book: TrackBook) -> None:
+    def under(indices: Iterable[int], *places: int | None) -> list[Detection]:
+        return [replace(found, index=index)
+                for index, found in zip(indices, at(*places), strict=True)]
+
+    def indices(found: Iterable[Detection] | None) -> dict[str, int]:
+        return {one.track_id: one.index for one in found or ()}
+
+    # 1 and 3 were announced and left out.
+    seeds = (0, 2, 4)
+    assert indices(book.answer(1, 10, stamp(1), under(seeds, 0, 20, 40))) == {
+        't1': 0, 't2': 2, 't3': 4}
+    assert indices(book.follow(1, 11, stamp(2), under(seeds, None, 20, 40))) == {
+        't1': 0, 't2': 2, 't3': 4}
+    assert indices(book.follow(1, 12, stamp(4.1), under(seeds, None, 20, 40))) == {
+        't1': 0, 't2': 2, 't3': 4}           # the first is lost
+    assert indices(book.follow(1, 13, stamp(4.2), under(seeds, None, 20, 40))) == {
+        't2': 2, 't3': 4}
+    # The next answer sees the third alone, and announced four more that it left out.
+    assert indices(book.answer(2, 14, stamp(5), under([1], 40), 6)) == {'t3': 1}
+    assert indices(book.answer(3, 15, stamp(6), under([3], 40), 6)) == {'t3': 3}
+    # What is hidden by now was seen last under the index of an earlier answer.
+    assert indices(book.follow(3, 16, stamp(6.5), under([3], None))) == {'t3': 3}
+    found = book.follow(3, 17, stamp(20), under([3], None))
+    assert sorted((one.track_id, one.index, one.track_state) for one in found or ()) == [
+        ('t2', 6, LOST), ('t3', 3, LOST)]
 
 
 def test_ids_survive_frames_and_answers(book: TrackBook) -> None:

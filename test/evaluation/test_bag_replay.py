@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from vr_ros.core.types import (
     Source,
     Status,
     Task,
+    TrackState,
 )
 from vr_ros.evaluation.bags.replay import differences, replay
 from vr_ros.msg import Answer, Instruction, Outcome
@@ -143,6 +145,7 @@ def test_a_model_is_asked_again_and_errors_are_answers(bag: Bag) -> None:
 
 
 BOX = Detection(0, (1.0, 2.0, 30.0, 40.0))
+OTHER = Detection(1, (50.0, 2.0, 60.0, 40.0))
 
 
 @pytest.mark.parametrize(('then', 'now', 'count'), [
@@ -152,6 +155,13 @@ BOX = Detection(0, (1.0, 2.0, 30.0, 40.0))
     (Perception(Status.OK, detections=(BOX,)),
      Perception(Status.OK, detections=(Detection(0, (2.1, 2.0, 30.0, 40.0)),)), 1),
     (Perception(Status.OK, detections=(BOX,)), Perception(Status.OK, detections=(BOX, BOX)), 1),
+    # The first was left out once: what remains is the same object.
+    (Perception(Status.OK, detections=(BOX, OTHER)),
+     Perception(Status.OK, detections=(OTHER,)), 1),
+    (Perception(Status.OK, detections=(BOX,)), Perception(Status.OK, detections=(OTHER,)), 1),
+    # What the tracker gave up is no object of the answer.
+    (Perception(Status.OK, detections=(BOX, replace(OTHER, track_state=TrackState.LOST))),
+     Perception(Status.OK, detections=(BOX,)), 0),
     (Perception(Status.OK), Perception(Status.NO_OBJECT), 1),
     (Perception(Status.OK), Perception(Status.TIMEOUT), 2),          # status and count
     (Perception(Status.OK, answer='red'), Perception(Status.OK, answer='blue'), 1),

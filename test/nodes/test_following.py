@@ -52,6 +52,10 @@ def ids(answer: Answer) -> list[str]:
     return [found.track_id for found in answer.perception.detections]
 
 
+def indices(answer: Answer) -> list[int]:
+    return [found.index for found in answer.perception.detections]
+
+
 def test_frames_are_followed_between_answers() -> None:
     scene = Scene()
     (request,) = scene.worker.requests
@@ -77,6 +81,32 @@ def test_frames_are_followed_between_answers() -> None:
     timing = tracked.perception.timing
     assert (timing.segment_ms, timing.total_ms) == (7.0, pytest.approx(50.0))
     assert not tracked.ended and len(scene.worker.requests) == 1
+
+
+def test_an_object_has_one_index_while_it_is_announced_answered_and_followed() -> None:
+    scene = Scene(track_timeout=1.0)
+    request = scene.begin()
+    scene.dispatcher.on_worker(protocol.Objects(
+        request.id, (cup(0), cup(1, 1), cup(2, 2), cup(3, 3)), True))
+    # The first and the last of them are left out for their scores.
+    answered = scene.answer(cup(1, 1), cup(2, 2))
+    assert indices(answered) == [1, 2]
+    scene.track(cup(1, 1), cup(2, None))
+    assert indices(scene.answers[-1]) == [1, 2]
+    scene.advance(1.5)
+    scene.show()
+    scene.track(cup(1, 1), cup(2, None))
+    last = scene.answers[-1]
+    assert [(found.index, found.track_state) for found in last.perception.detections] == [
+        (1, TrackState.TRACKED), (2, TrackState.LOST)]
+    assert last.perception.count == 1
+    # What is given up with an answer is none of the objects that it announced and left out.
+    for expected in ([], [2]):
+        scene.show()
+        request = scene.begin()
+        scene.dispatcher.on_worker(protocol.Objects(request.id, (cup(0), cup(1, 1)), True))
+        assert indices(scene.answer()) == expected and scene.answers[-1].perception.count == 0
+        scene.advance(10.0)
 
 
 def test_one_frame_at_a_time_and_the_newest_of_them() -> None:

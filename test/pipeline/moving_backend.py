@@ -43,7 +43,7 @@ class MovingBackend:
 
     def __init__(self, card: str, options: dict[str, object]) -> None:
         self.model_id = f'moving:{card}'
-        self._followed: dict[str, tuple[int, int]] = {}
+        self._followed: dict[str, tuple[int, tuple[int, ...]]] = {}
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -67,7 +67,7 @@ class MovingBackend:
     def follow(self, camera: str, seed_id: int, detections: Sequence[Detection] | None) -> None:
         """Follow the lamp."""
         if detections is not None:
-            self._followed[camera] = seed_id, len(detections)
+            self._followed[camera] = seed_id, tuple(found.index for found in detections)
 
     def forget(self, camera: str) -> None:
         """Follow nothing."""
@@ -83,7 +83,8 @@ class MovingBackend:
             raise RuntimeError('cannot track')
         if camera not in self._followed:
             return Tracks()
-        seed_id, count = self._followed[camera]
+        seed_id, indices = self._followed[camera]
         found = bright(image) or Detection(0, (0.0, 0.0, 0.0, 0.0), label='lamp')
         # A picture with a blue corner is of another place.
-        return Tracks(seed_id, (found,) * count, image[0, 0, 2] > BRIGHT > image[0, 0, 0])
+        return Tracks(seed_id, tuple(replace(found, index=index) for index in indices),
+                      image[0, 0, 2] > BRIGHT > image[0, 0, 0])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vr_ros.core.events import EventSink, ObjectsEvent, TextEvent
-from vr_ros.core.types import Perception, PerceptionError, Size, Status, Task
+from vr_ros.core.types import Detection, Perception, PerceptionError, Size, Status, Task
 from vr_ros.models.card import load_card
 from vr_ros.models.qwen_vl import QwenVLReasoner
 from vr_ros.models.rows import Asked
@@ -76,6 +76,23 @@ def test_events_are_those_of_one_attempt() -> None:
     attempt, _ = attempts(FULL, Perception(Status.OK), speaks=True)
     answer_with_retry(attempt, heard.append, lambda: False)
     assert heard == [TextEvent('attempt 1')]
+
+
+def test_what_the_second_attempt_finds_is_nothing_that_the_first_announced() -> None:
+    box = Detection(0, (0.0, 0.0, 1.0, 1.0))
+    others = tuple(replace(box, index=index, label=f'other {index}') for index in (0, 2))
+    heard: list[Any] = []
+
+    def attempt(smaller: bool, sink: EventSink) -> Perception:
+        sink(ObjectsEvent(others if smaller else (box, replace(box, index=1)), masks_pending=True))
+        if not smaller:
+            raise FULL
+        return Perception(Status.OK, detections=others)
+
+    perception = answer_with_retry(attempt, heard.append, lambda: False)
+    assert [found.index for event in heard for found in event.detections] == [0, 1]
+    assert [(found.index, found.label) for found in perception.detections] == [
+        (2, 'other 0'), (4, 'other 2')]
 
 
 @pytest.mark.parametrize(('name', 'factor'), [('visionreasoner_7b', 28), ('qwen3_vl_4b', 32)])

@@ -9,7 +9,7 @@ import pytest
 
 from vr_ros.core.answer import parse_answer
 from vr_ros.core.confidence import COSTLY, FREE, OWN, Fusion, Term
-from vr_ros.core.events import ObjectsEvent
+from vr_ros.core.events import MasksEvent, ObjectsEvent
 from vr_ros.core.types import Detection, ScoreSource, Status, Task
 from vr_ros.models.card_types import ConfidenceCard, ExistenceCard
 from vr_ros.pipeline.outcome import without
@@ -45,6 +45,13 @@ def perceiver():
 @pytest.fixture(scope='module')
 def image() -> np.ndarray:
     return render_scene(1_000_003, count=3).rgb
+
+
+class Rising(Scorer):
+    """Scores objects from 0 to 1 in their order, whatever the card says."""
+
+    def scores(self, features, number):
+        return np.linspace(0, 1, number)
 
 
 def ask(perceiver: Perceiver, image: np.ndarray, card: ConfidenceCard, **options: object):
@@ -117,7 +124,7 @@ def test_the_threshold_leaves_out_what_is_below(perceiver, image):
     some = ask(perceiver, image, dataclasses.replace(card, threshold=scores[1]))
     kept = [found for found in whole.detections if found.score >= scores[1]]
     assert [found.box for found in some.detections] == [found.box for found in kept]
-    assert [found.index for found in some.detections] == list(range(len(kept)))
+    assert [found.index for found in some.detections] == [found.index for found in kept]
     assert some.status is Status.OK and some.status_message.startswith('1 left out')
     none = ask(perceiver, image, dataclasses.replace(card, threshold=1.0))
     assert none.status is Status.NO_OBJECT and none.count == 0
@@ -125,6 +132,24 @@ def test_the_threshold_leaves_out_what_is_below(perceiver, image):
         f'{len(scores)} left out: score (mask_iou) below 1, the threshold of the model card')
     # Who wants them finds them in what the model wrote, in pixels of its input.
     assert len(parse_answer(none.raw_text).objects) == len(scores)
+
+
+def test_what_remains_keeps_the_index_that_it_was_announced_with(perceiver, image):
+    perceiver.scorer = Rising(ConfidenceCard(ScoreSource.MASK_IOU, threshold=0.4))
+    events = []
+    result = perceiver.perceive(image, 'find all objects', on_event=events.append)
+    announced = {found.index: found for event in events if isinstance(event, ObjectsEvent)
+                 for found in event.detections}
+    masked = {found.index: found for event in events if isinstance(event, MasksEvent)
+              for found in event.detections}
+    # The first ones are left out.
+    indices = [found.index for found in result.detections]
+    assert 0 < len(indices) < len(announced) and indices[0] > 0
+    assert indices == sorted(announced)[-len(indices):] and result.count == len(indices)
+    for found in result.detections:
+        first = announced[found.index]
+        assert (found.box, found.label, found.mask) == (
+            first.box, first.label, masked[found.index].mask)
 
 
 def test_what_only_other_answers_name_is_added_on_request(perceiver, image):

@@ -1,7 +1,8 @@
 """Which objects are which, over answers and over frames: the ids that planners hold on to."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +26,23 @@ class _Track:
     frame: int
 
 
+@dataclass(frozen=True)
+class _Seed:
+    """The objects of an answer that can be followed.
+
+    :param ids: of their tracks, by index.
+    :param free: indices that no object of the answer has, each given once.
+    """
+
+    ids: Mapping[int, str]
+    free: Iterator[int]
+
+    def index_of(self, track_id: str) -> int:
+        """Return the index of a track's object, a free one where the answer does not name it."""
+        known = (index for index, name in self.ids.items() if name == track_id)
+        return next(itertools.chain(known, self.free))
+
+
 class TrackBook:
     """The tracks of one camera under one instruction.
 
@@ -32,6 +50,9 @@ class TrackBook:
     most, on the very frame that the answer is about, or gets a new one. What it no longer names is
     out of sight; if no answer names it again within the timeout, it is lost. Times are those of the
     images, so that a recording gives the same tracks at any speed.
+
+    An object has the index that its answer gave it, until the next answer; what that did not name,
+    and is lost, one that nothing of the answer has.
 
     :param new_id: makes ids; none twice.
     :param timeout_s: returns how long an object may be out of sight.
@@ -41,23 +62,26 @@ class TrackBook:
         self._new_id, self._timeout_s = new_id, timeout_s
         self._tracks: dict[str, _Track] = {}
         self._named: set[str] = set()
-        self._seeds: dict[int, dict[int, str]] = {}
+        self._seeds: dict[int, _Seed] = {}
         self._history: Thinned[tuple[int, dict[str, Mask]]] = Thinned(HISTORY_FRAMES)
 
-    def answer(self, seed_id: int, frame: int, stamp: Stamp,
-               detections: Sequence[Detection]) -> tuple[Detection, ...]:
+    def answer(self, seed_id: int, frame: int, stamp: Stamp, detections: Sequence[Detection],
+               next_index: int = 0) -> tuple[Detection, ...]:
         """Take an answer down.
 
         :param seed_id: of its request; follow() refers to it.
         :param frame: number of the frame that it is about.
         :param stamp: of that frame.
+        :param next_index: the first that no object had that was announced and then left out.
         :return: the detections, with ids where they have masks, and then what is lost.
         """
         masked = [found for found in detections if found.mask is not None]
         ids = dict(zip((found.index for found in masked), self._identify(masked, frame),
                        strict=True))
+        seed = _Seed(ids, itertools.count(
+            max([next_index, *(found.index + 1 for found in detections)])))
         # A tracker may still be at the answer before.
-        self._seeds = {**dict(list(self._seeds.items())[-1:]), seed_id: ids}
+        self._seeds = {**dict(list(self._seeds.items())[-1:]), seed_id: seed}
         self._named = set(ids.values())
         results = []
         for found in detections:
@@ -70,7 +94,7 @@ class TrackBook:
                 if known is None or known.frame < frame:
                     self._tracks[track_id] = _Track(found, frame)
             results.append(found)
-        return self._numbered([*results, *self._lost(stamp)])
+        return (*results, *self._lost(stamp, seed))
 
     def follow(self, seed_id: int, frame: int, stamp: Stamp,
                detections: Iterable[Detection]) -> tuple[Detection, ...] | None:
@@ -80,13 +104,13 @@ class TrackBook:
         :param detections: with the indices of that answer; without a mask while hidden.
         :return: visible and hidden objects, and what is lost; None: that answer is not known.
         """
-        ids = self._seeds.get(seed_id)
-        if ids is None:
+        seed = self._seeds.get(seed_id)
+        if seed is None:
             return None
         masks: dict[str, Mask] = {}
         results = []
         for found in detections:
-            track_id = ids.get(found.index, '')
+            track_id = seed.ids.get(found.index, '')
             track = self._tracks.get(track_id)
             if track is None or track_id not in self._named:
                 continue
@@ -97,9 +121,10 @@ class TrackBook:
                 track.frame = frame
                 results.append(track.seen)
             elif not self._is_overdue(track, stamp):
-                results.append(replace(track.seen, track_state=TrackState.OCCLUDED))
+                results.append(replace(
+                    track.seen, index=found.index, track_state=TrackState.OCCLUDED))
         self._history.append((frame, masks))
-        return self._numbered([*results, *self._lost(stamp)])
+        return (*results, *self._lost(stamp, seed))
 
     def _identify(self, detections: Sequence[Detection], frame: int) -> list[str]:
         """:return: the id of each detection, known or new."""
@@ -116,22 +141,19 @@ class TrackBook:
         return {track_id: nearest.get(track_id) or track.seen.mask
                 for track_id, track in self._tracks.items() if track.seen.mask is not None}
 
-    def _lost(self, stamp: Stamp) -> list[Detection]:
+    def _lost(self, stamp: Stamp, seed: _Seed) -> list[Detection]:
         """Give up what has been out of sight for too long; say so once."""
         overdue = [track_id for track_id, track in self._tracks.items()
                    if self._is_overdue(track, stamp)]
         self._named.difference_update(overdue)
-        return [replace(self._tracks.pop(track_id).seen, track_state=TrackState.LOST)
+        return [replace(self._tracks.pop(track_id).seen, index=seed.index_of(track_id),
+                        track_state=TrackState.LOST)
                 for track_id in overdue]
 
     def _is_overdue(self, track: _Track, stamp: Stamp) -> bool:
         unseen_ns = stamp.nanoseconds - track.seen.last_seen.nanoseconds
         # Either way: a recording that is played again begins in the past.
         return abs(unseen_ns) > self._timeout_s() * 1e9
-
-    @staticmethod
-    def _numbered(detections: Sequence[Detection]) -> tuple[Detection, ...]:
-        return tuple(replace(found, index=index) for index, found in enumerate(detections))
 
 
 def match(masks: Sequence[Mask], known: Mapping[str, Mask]) -> list[tuple[int, str]]:

@@ -121,7 +121,7 @@ class Following:
         while len(followed.answers) > REMEMBERED_ANSWERS:
             del followed.answers[next(iter(followed.answers))]
         detections = followed.book.answer(
-            run.request_id, run.frame.number, stamp, perception.detections)
+            run.request_id, run.frame.number, stamp, perception.detections, run.next_index)
         return replace(perception, detections=detections)
 
     def pump(self, worker: Worker, cameras: Mapping[str, Camera]) -> None:

@@ -64,6 +64,11 @@ class Run:
         """What was found so far, each with its mask once that is there."""
         return tuple(self._found[index] for index in sorted(self._found))
 
+    @property
+    def next_index(self) -> int:
+        """The first index that nothing found so far has."""
+        return max(self._found, default=-1) + 1
+
     def add(self, detections: tuple[Detection, ...]) -> None:
         self._found.update((detection.index, detection) for detection in detections)
 

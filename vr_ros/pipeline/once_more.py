@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from vr_ros.core.events import Event, EventSink
+from vr_ros.core.events import Event, EventSink, ObjectsEvent
 from vr_ros.core.types import Perception, PerceptionError, Size, Status
 from vr_ros.models.card import FAMILIES, ImageCard, ReasonerCard
 from vr_ros.pipeline.worker_errors import is_out_of_memory, one_line
@@ -26,14 +26,17 @@ def answer_with_retry(attempt: Callable[[bool, EventSink], Perception], sink: Ev
 
     :param attempt: gets whether the image is to be smaller, and where events go.
     :param sink: gets the events of one attempt only, those of the second if the first had none.
-    :return: with a note in status_message when it is of the second attempt.
+    :return: with a note in status_message when it is of the second attempt; what that one found has
+        indices that none of the events did.
     :raises PerceptionError: OUT_OF_MEMORY, the second attempt ran out of memory as well.
     """
-    heard = False
+    heard, announced = False, 0
 
     def hear(event: Event) -> None:
-        nonlocal heard
+        nonlocal heard, announced
         heard = True
+        if isinstance(event, ObjectsEvent):
+            announced = max(announced, *(found.index + 1 for found in event.detections))
         sink(event)
 
     try:
@@ -53,7 +56,9 @@ def answer_with_retry(attempt: Callable[[bool, EventSink], Perception], sink: Ev
             Status.OUT_OF_MEMORY,
             f'memory ran out also at half the image size: {one_line(error)}') from error
     message = f'{perception.status_message}; {NOTE}' if perception.status_message else NOTE
-    return replace(perception, status_message=message)
+    # Other objects than those announced: under their indices they would be taken for them.
+    return replace(perception, status_message=message, detections=tuple(
+        replace(found, index=announced + found.index) for found in perception.detections))
 
 
 def with_smaller_images(model: Model) -> Model:

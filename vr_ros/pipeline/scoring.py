@@ -116,19 +116,19 @@ class Scorer:
     def judge(self, answered: Answered) -> tuple[tuple[Detection, ...], int]:
         """Score the objects of an answer.
 
-        :return: those that are kept, numbered anew, and how many were left out for their score.
+        :return: those that are kept, with the indices under which they were announced, and how many
+            were left out for their score.
         """
         found = answered.detections
         if self.card.source is ScoreSource.NONE or not found:
             return found, 0
         scores = self.scores(self.features(answered, self._needed), len(found))
-        kept = [
+        kept = tuple(
             dataclasses.replace(one, score=float(score), score_source=self.card.source)
             for one, score in zip(found, scores, strict=True)
             # What has no score is not below any.
-            if not score < self.card.threshold]
-        return (tuple(dataclasses.replace(one, index=index) for index, one in enumerate(kept)),
-                len(found) - len(kept))
+            if not score < self.card.threshold)
+        return kept, len(found) - len(kept)
 
     def scores(self, features: Features, number: int) -> np.ndarray:
         """Make scores of features.

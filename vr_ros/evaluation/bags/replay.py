@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from vr_ros.bags.questions import BagCase
-from vr_ros.core.types import Perception, PerceptionError
+from vr_ros.core.types import Detection, Perception, PerceptionError, TrackState
 from vr_ros.evaluation.runs.asking import Asks
 
 # Kernels may add in another order with another number of threads; a token of a box is one pixel.
@@ -38,8 +38,17 @@ def differences(recorded: Perception, again: Perception,
         ('count', recorded.count, again.count),
         # A bag may hold detections without their answers.
         ('answer', recorded.answer or again.answer, again.answer)) if then != now]
-    for then, now in zip(recorded.detections, again.detections, strict=False):
-        apart_px = float(np.abs(np.subtract(then.box, now.box)).max())
+    before, after = _by_index(recorded), _by_index(again)
+    if len(before) == len(after) and before.keys() != after.keys():
+        # A score close to a threshold may have been on either side of it.
+        found.append(f'objects: {sorted(before)} then, {sorted(after)} now')
+    for index in sorted(before.keys() & after.keys()):
+        apart_px = float(np.abs(np.subtract(before[index].box, after[index].box)).max())
         if apart_px > tolerance_px:
-            found.append(f'box {then.index}: {apart_px:.1f} px apart')
+            found.append(f'box {index}: {apart_px:.1f} px apart')
     return found
+
+
+def _by_index(perception: Perception) -> dict[int, Detection]:
+    return {found.index: found for found in perception.detections
+            if found.track_state is not TrackState.LOST}
