@@ -110,6 +110,16 @@ def test_an_answer_is_matched_on_the_frame_that_it_is_about(book: TrackBook) -> 
     assert states(book.answer(2, 11, stamp(1.1), at(2, 40))) == [('t1', TRACKED), ('t2', TRACKED)]
 
 
+def test_an_answer_that_takes_longer_than_the_timeout_loses_nothing(book: TrackBook) -> None:
+    book.answer(1, 10, stamp(1), at(0, 30))
+    for frame in range(11, 71):
+        book.follow(1, frame, stamp(frame / 10), at(0, 30))
+    # About a frame of five seconds ago; it no longer names the second.
+    assert states(book.answer(2, 20, stamp(2), at(0))) == [('t1', TRACKED)]
+    assert states(book.follow(2, 71, stamp(7.1), at(0))) == [('t1', TRACKED)]
+    assert states(book.follow(2, 72, stamp(10.1), at(0))) == [('t1', TRACKED), ('t2', LOST)]
+
+
 def test_the_tracker_may_be_one_answer_behind(book: TrackBook) -> None:
     book.answer(1, 10, stamp(1), at(0, 30))
     book.answer(2, 11, stamp(1.1), at(30))

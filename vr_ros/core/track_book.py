@@ -94,7 +94,7 @@ class TrackBook:
                 if known is None or known.frame < frame:
                     self._tracks[track_id] = _Track(found, frame)
             results.append(found)
-        return (*results, *self._lost(stamp, seed))
+        return (*results, *self._lost(frame, stamp, seed))
 
     def follow(self, seed_id: int, frame: int, stamp: Stamp,
                detections: Iterable[Detection]) -> tuple[Detection, ...] | None:
@@ -120,11 +120,11 @@ class TrackBook:
                                      track_state=TrackState.TRACKED)
                 track.frame = frame
                 results.append(track.seen)
-            elif not self._is_overdue(track, stamp):
+            elif not self._is_overdue(track, frame, stamp):
                 results.append(replace(
                     track.seen, index=found.index, track_state=TrackState.OCCLUDED))
         self._history.append((frame, masks))
-        return (*results, *self._lost(stamp, seed))
+        return (*results, *self._lost(frame, stamp, seed))
 
     def _identify(self, detections: Sequence[Detection], frame: int) -> list[str]:
         """:return: the id of each detection, known or new."""
@@ -141,16 +141,19 @@ class TrackBook:
         return {track_id: nearest.get(track_id) or track.seen.mask
                 for track_id, track in self._tracks.items() if track.seen.mask is not None}
 
-    def _lost(self, stamp: Stamp, seed: _Seed) -> list[Detection]:
+    def _lost(self, frame: int, stamp: Stamp, seed: _Seed) -> list[Detection]:
         """Give up what has been out of sight for too long; say so once."""
         overdue = [track_id for track_id, track in self._tracks.items()
-                   if self._is_overdue(track, stamp)]
+                   if self._is_overdue(track, frame, stamp)]
         self._named.difference_update(overdue)
         return [replace(self._tracks.pop(track_id).seen, index=seed.index_of(track_id),
                         track_state=TrackState.LOST)
                 for track_id in overdue]
 
-    def _is_overdue(self, track: _Track, stamp: Stamp) -> bool:
+    def _is_overdue(self, track: _Track, frame: int, stamp: Stamp) -> bool:
+        # While an answer about that frame was made, the tracker went on.
+        if track.frame >= frame:
+            return False
         unseen_ns = stamp.nanoseconds - track.seen.last_seen.nanoseconds
         # Either way: a recording that is played again begins in the past.
         return abs(unseen_ns) > self._timeout_s() * 1e9
