@@ -23,6 +23,12 @@ from vr_ros.datasets.solved import Solved
 from vr_ros.datasets.splits import find_tables
 from vr_ros.training.data.source import Scoring
 from vr_ros.training.data.sources.declared import Declared, PublicBuilder
+from vr_ros.training.data.sources.nested import (
+    open_chartx,
+    open_estvqa,
+    open_scivqa,
+    open_tablevqa,
+)
 from vr_ros.training.data.storage import Storage
 
 # V-Triune, section 5.1.1: what it keeps of detection, and of questions.
@@ -185,5 +191,21 @@ SETS: dict[str, Declared] = {
         'https://github.com/LLaVA-VL/LLaVA-NeXT', 'Apache-2.0; see the sets that it is made of',
         'ocr', part='', filters=OCR_FILTERS,
         files='the Parquet files of one of its sets of text in pictures, such as textocr(gpt4v)'),
+    'scivqa': Declared(
+        'SciVQA', 'train_….json of katebor/SciVQA, and images_train/ out of its archive',
+        'https://github.com/esborisova/SciVQA', 'see its page; pictures by their papers',
+        open_scivqa, ability='science', filters=ANSWER_FILTERS, storage=NATURAL),
+    'chartx': Declared(
+        'ChartX', 'ChartX_annotation_val.json of U4R/ChartX, and ChartX_png/ out of its archive',
+        'https://github.com/UniModal4Reasoning/ChartVLM', 'CC BY 4.0', open_chartx, 'val', 'chart',
+        filters=ANSWER_FILTERS, storage=NATURAL),
+    'tablevqa': Declared(
+        'TableVQA-Bench', 'the four Parquet files of terryoo/TableVQA-Bench',
+        'https://github.com/naver-ai/tablevqabench', 'CC BY 4.0; its programs MIT', open_tablevqa,
+        '*', 'chart', filters=ANSWER_FILTERS, storage=NATURAL),
+    'estvqa': Declared(
+        'EST-VQA', 'annotations/train.json and images/train/ of EST-VQA-v1.0',
+        'https://github.com/xinke-wang/EST-VQA', 'not stated', open_estvqa, ability='ocr',
+        filters=OCR_FILTERS, storage=NATURAL),
 }
 BUILDERS = {name: PublicBuilder(name, declared) for name, declared in SETS.items()}
