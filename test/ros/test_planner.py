@@ -14,7 +14,8 @@ PLANNER = Path(__file__).parents[2] / 'examples' / 'planner.py'
 
 def test_the_planner_grasps_the_largest_and_never_on_an_error() -> None:
     found = DetectionArray(count=2, detections=[
-        Detection(label='cup', area_px=10), Detection(index=1, area_px=90, point_x=3.0)])
+        Detection(label='cup', area_px=10), Detection(index=3, area_px=90, point_x=3.0),
+        Detection(index=4, area_px=95, track_state=Detection.TRACK_LOST)])
     found.header.stamp.sec = 7
     nothing, failed = DetectionArray(), DetectionArray(count=-1)
     nothing.outcome.status, failed.outcome.status = 1, 102
@@ -36,5 +37,5 @@ def test_the_planner_grasps_the_largest_and_never_on_an_error() -> None:
         planner.kill()
         planner.communicate()
     assert lines == [
-        'grasp object 1 of 2 at pixel (3, 0) of the image of 7.000000000\n',
+        'grasp object 3 of 2 at pixel (3, 0) of the image of 7.000000000\n',
         'look elsewhere: nothing matches\n', 'wait: status 102, \n']
