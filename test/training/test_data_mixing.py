@@ -8,13 +8,22 @@ from pathlib import Path
 import mini_sets
 import numpy as np
 import pytest
+from PIL import Image
 
 from vr_ros.core.rle import mask_to_rle
 from vr_ros.core.types import Mask, Size, Task
 from vr_ros.datasets.registry import open_data_set
 from vr_ros.datasets.sample import DataSetError, Sample, SampleError
 from vr_ros.datasets.truth import Truth
-from vr_ros.training.data.mixing import About, Mix, Mixed, join, negative, survey
+from vr_ros.training.data.mixing import (
+    About,
+    Mix,
+    Mixed,
+    join,
+    needs_survey,
+    negative,
+    survey,
+)
 from vr_ros.training.data.source import DataSetSource, Draft, Recipe, Source, drawn_order
 
 SIZE = Size(40, 30)
@@ -188,3 +197,96 @@ def test_the_survey_is_made_once_for_each_source(tmp_path: Path) -> None:
     path.write_text('\n'.join([*lines[:-1], json.dumps(json.loads(lines[-1]) | {'image': 'seen'})]))
     assert survey(kitchen(), path)[-1].image == 'seen'          # read, not made
     assert survey(kitchen(order=drawn_order(4, 3)), path)[-1].image != 'seen'
+
+
+class Counting:
+    """A source that counts how often its places are loaded; some are broken."""
+
+    def __init__(self, source: DataSetSource, broken: frozenset[int] = frozenset()) -> None:
+        self.name, self.identity, self.ids = source.name, source.identity, source.ids
+        self.images, self.tells_absent = source.images, source.tells_absent
+        self.absent, self._source, self._broken = source.absent, source, broken
+        self.loaded: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def load(self, place: int) -> list[Draft]:
+        self.loaded.append(place)
+        if place in self._broken:
+            raise SampleError('broken annotation')
+        return list(self._source.load(place))
+
+
+def coco(tmp_path: Path, seed: int | None = 3, is_exhaustive: bool = True) -> DataSetSource:
+    """Open 3 images of 4, 3 and 4 labels, in a drawn order; one box stands for many."""
+    things = [{'id': 4 * image + i, 'image_id': image, 'category_id': image + i,
+               'bbox': [5 * i, 2, 4, 6], 'iscrowd': int(image == i == 1)}
+              for image in range(3) for i in range(4 - image % 2)]
+    (tmp_path / 'set').mkdir(exist_ok=True)
+    for image in range(3):
+        Image.fromarray(IMAGE).save(tmp_path / 'set' / f'{image}.png')
+    (tmp_path / 'set' / 'all.json').write_text(json.dumps({
+        'images': [{'id': image, 'file_name': f'{image}.png'} for image in range(3)],
+        'categories': [{'id': i, 'name': f'a/{i}'} for i in range(6)], 'annotations': things}))
+    data_set = open_data_set(str(tmp_path / 'set' / 'all.json'), '')
+    order = None if seed is None else drawn_order(len(data_set.ids), seed)
+    return DataSetSource(data_set, Recipe('mini', is_exhaustive=is_exhaustive), order)
+
+
+def test_images_are_known_before_they_are_read(tmp_path: Path) -> None:
+    source = coco(tmp_path)
+    assert source.images == [draft.truth.image for place in range(len(source))
+                             for draft in source.load(place)]
+    assert set(source.images) == {'0', '1', '2'} and kitchen().images is None
+
+
+def made(source: Mixed) -> list[tuple[object, ...]]:
+    found: list[tuple[object, ...]] = []
+    for place in range(len(source)):
+        try:
+            found += [(d.id, d.problem, d.truth.boxes.tolist(), d.truth.masks)
+                      for d in source.load(place)]
+        except SampleError as error:
+            found.append((place, str(error)))
+    return found
+
+
+@pytest.mark.parametrize('broken', [frozenset(), frozenset({1, 4})])
+def test_joins_are_the_same_whether_all_was_looked_through_or_not(
+    tmp_path: Path, broken: frozenset[int],
+) -> None:
+    mix = Mix(joins=0.7)
+    for seed in range(5):
+        source = Counting(coco(tmp_path, seed), broken)
+        surveyed = survey(source, tmp_path / f'{seed} {len(broken)}.jsonl')
+        with_survey, without = (made(Mixed(source, mix, seed, seen)) for seen in (surveyed, None))
+        assert with_survey == without
+        assert any('+' in str(name) for name, *_ in without)
+
+
+def test_only_images_of_rows_that_are_made_are_looked_at(tmp_path: Path) -> None:
+    source = Counting(coco(tmp_path))
+    assert not needs_survey(source, Mix(joins=1.0))
+    mixed = Mixed(source, Mix(joins=1.0), 0, None)
+    place = next(place for place in range(len(source)) if list(mixed.load(place))[1:])
+    read = {source.images[number] for number in source.loaded}
+    # The places before it were the last of their images.
+    assert read == {source.images[number] for number in range(place + 1)}
+    source.loaded.clear()
+    list(mixed.load(place))
+    assert len(source.loaded) == 2                  # the row and what it is joined with
+
+
+@pytest.mark.parametrize(('mix', 'is_exhaustive', 'is_needed'), [
+    (Mix(joins=0.5), True, False), (Mix(joins=0.5), False, False),     # the image's own places
+    (Mix(negatives=0.5), True, True), (Mix(0.5, 0.5), True, True),     # words of any other image
+    (Mix(negatives=0.5), False, False), (Mix(0.5, 0.5), False, False),  # never any
+])
+def test_when_all_has_to_be_looked_through(
+    tmp_path: Path, mix: Mix, is_exhaustive: bool, is_needed: bool,
+) -> None:
+    assert needs_survey(coco(tmp_path, None, is_exhaustive), mix) == is_needed
+    # A set that does not name the images of its places.
+    assert needs_survey(kitchen(is_exhaustive), mix) == bool(
+        mix.joins or (mix.negatives and is_exhaustive))

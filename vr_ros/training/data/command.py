@@ -18,7 +18,7 @@ from vr_ros.core.types import PerceptionError, Size
 from vr_ros.datasets.sample import DataSetError
 from vr_ros.training.data.build import Job, build
 from vr_ros.training.data.convert import ObjectFilter
-from vr_ros.training.data.mixing import Mix, Mixed, survey
+from vr_ros.training.data.mixing import Mix, Mixed, needs_survey, survey
 from vr_ros.training.data.registry import builders
 from vr_ros.training.data.shards import BROKEN, ShardError, Written
 from vr_ros.training.data.source import Source
@@ -123,7 +123,8 @@ def open_source(name: str, options: argparse.Namespace) -> Source:
     source = builders()[name].open(options)
     if not (mix.joins or mix.negatives):
         return source
-    return Mixed(source, mix, options.seed, survey(source, options.survey))
+    surveyed = survey(source, options.survey) if needs_survey(source, mix) else None
+    return Mixed(source, mix, options.seed, surveyed)
 
 
 def storage_of(options: argparse.Namespace, default: Storage) -> Storage:

@@ -1,7 +1,8 @@
 """More rows of the same images: two instructions joined to one, and what is not there.
 
-Both need to know what else is asked about an image: all drafts are looked through once before the
-rows are made.
+Joins need to know what else is asked about an image. Where the source names the images of its
+places, these are looked at when a row of theirs is made. Else, and for what is not there, which is
+asked for in the words of any other image, all drafts are looked through once before.
 """
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -74,11 +76,14 @@ class Absences(Protocol):
 class Mixed:
     """A source with joined and negative drafts behind those that they are made of.
 
-    :param surveyed: all drafts of the source, see :func:`survey`.
+    :param surveyed: all drafts of the source, see :func:`survey`; None: not needed, see
+        :func:`needs_survey`.
     :raises DataSetError: the source does not know what is absent.
     """
 
-    def __init__(self, source: Source, mix: Mix, seed: int, surveyed: Sequence[About]) -> None:
+    def __init__(
+        self, source: Source, mix: Mix, seed: int, surveyed: Sequence[About] | None,
+    ) -> None:
         if mix.negatives and not hasattr(source, 'absent'):
             raise DataSetError(f'{source.name} does not tell what is not in its images: no'
                                ' --negatives from it')
@@ -86,9 +91,10 @@ class Mixed:
         self.name, self.identity = source.name, f'{source.identity}; {mix} of seed {seed}'
         if hasattr(source, 'ids'):
             self.ids = source.ids
-        self._of_image: Mapping[str, list[About]] = defaultdict(list)
+        self._is_surveyed = surveyed is not None
+        self._of_image: dict[str, list[About]] = defaultdict(list)
         self._of_category: Mapping[str, list[About]] = defaultdict(list)
-        for about in surveyed:
+        for about in surveyed or ():
             self._of_image[about.image].append(about)
             self._of_category[about.category].append(about)
 
@@ -111,7 +117,7 @@ class Mixed:
                 ) -> Iterator[Draft]:
         """Join with one that comes later: no two are joined twice."""
         draft = drafts[number]
-        about = self._of_image[draft.truth.image]
+        about = self._about_image(draft.truth.image)
         if not any((a.place, a.number, a.joins) == (place, number, True) for a in about):
             return
         others = [a for a in about if a.joins and a.problem != draft.problem
@@ -121,6 +127,21 @@ class Mixed:
         other = others[int(rng.integers(len(others)))]
         more = drafts if other.place == place else list(self._source.load(other.place))
         yield join(draft, more[other.number], is_quoted=self._mix.is_quoted)
+
+    @cached_property
+    def _places(self) -> Mapping[str, Sequence[int]]:
+        """Places by the names of their images, in their order."""
+        places: dict[str, list[int]] = defaultdict(list)
+        for place, image in enumerate(self._source.images):  # type: ignore[attr-defined]
+            places[image].append(place)
+        return places
+
+    def _about_image(self, image: str) -> Sequence[About]:
+        """Tell what is asked about an image, in the order of the places."""
+        if not self._is_surveyed and image not in self._of_image:
+            self._of_image[image] = [
+                about for place in self._places[image] for about in _looked_at(self._source, place)]
+        return self._of_image[image]
 
     def _negative(self, place: int, draft: Draft, rng: np.random.Generator) -> Iterator[Draft]:
         source: Absences = self._source  # type: ignore[assignment]
@@ -169,6 +190,13 @@ def negative(draft: Draft, other: About) -> Draft:
         extra={'absent': other.category})
 
 
+def needs_survey(source: Source, mix: Mix) -> bool:
+    """Tell whether all drafts have to be looked through before the first is made."""
+    if mix.negatives and getattr(source, 'tells_absent', True):
+        return True
+    return bool(mix.joins) and getattr(source, 'images', None) is None
+
+
 def survey(source: Source, path: Path) -> list[About]:
     """Look through all drafts of a source, or read what was seen then.
 
@@ -182,11 +210,7 @@ def survey(source: Source, path: Path) -> list[About]:
     found: list[About] = []
     with Meter(len(source), what='looked through') as meter:
         for place in range(len(source)):
-            try:
-                found += [_about(draft, place, number)
-                          for number, draft in enumerate(source.load(place))]
-            except (LeftOut, SampleError):
-                pass   # listed when the rows are made
+            found += _looked_at(source, place)
             meter.advance(1)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'{path.name}.tmp')
@@ -194,6 +218,14 @@ def survey(source: Source, path: Path) -> list[About]:
         json.dumps(line) + '\n' for line in (header, *map(asdict, found))), encoding='utf-8')
     os.replace(temporary, path)
     return found
+
+
+def _looked_at(source: Source, place: int) -> list[About]:
+    """Tell what is asked in the drafts of a place."""
+    try:
+        return [_about(draft, place, number) for number, draft in enumerate(source.load(place))]
+    except (LeftOut, SampleError):
+        return []           # listed when its rows are made
 
 
 def _about(draft: Draft, place: int, number: int) -> About:

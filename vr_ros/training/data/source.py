@@ -91,6 +91,7 @@ class Source(Protocol):
     ``name``: becomes ``data_source``. ``identity``: names what it was read from and how; a build is
     only resumed with the same one. If it has ``ids``, messages call its places by them. If it has
     ``absent``, see :meth:`DataSetSource.absent`, instructions about what is not there can be added.
+    If it has ``images``, see there, joins need not look at the other images.
     """
 
     name: str
@@ -162,6 +163,22 @@ class DataSetSource:
         """What messages call the places; made once, since sets have up to a million."""
         return [self._data_set.ids[number] for number in self._order]
 
+    @cached_property
+    def images(self) -> Sequence[str] | None:
+        """Names of the images of the places, as in their truth; None: only known once loaded."""
+        data_set = self._data_set
+        categories = getattr(data_set, 'categories', None)
+        if categories is None:
+            return None
+        # Where there are categories, an id is IMAGE/CATEGORY.
+        return [data_set.ids[number].removesuffix(f'/{categories[number]}')
+                for number in self._order]
+
+    @property
+    def tells_absent(self) -> bool:
+        """Whether it can be known what is not in an image."""
+        return self._recipe.is_exhaustive and isinstance(self._data_set, Labelled)
+
     def __len__(self) -> int:
         return len(self._order)
 
@@ -186,7 +203,7 @@ class DataSetSource:
         """
         data_set = self._data_set
         if not self._recipe.is_exhaustive or not isinstance(data_set, Labelled):
-            return ()
+            return ()                           # what tells_absent says, for the types
         return sorted(data_set.labels - data_set.labels_at(int(self._order[place])))
 
 
