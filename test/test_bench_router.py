@@ -22,13 +22,17 @@ def test_what_was_not_fitted_is_said_and_the_confusion_adds_up(tmp_path: Path) -
     assert done.returncode == 1, done.stdout + done.stderr      # the tables of its own are missing
     content = json.loads(path.read_text(encoding='utf-8'))
     missing = {claim['name'] for claim in content['claims'] if claim['value'] is None}
-    assert len(missing) == 5 and all('alone' in name or 'constructions' in name for name in missing)
+    assert len(missing) == 7 and all('alone' in name or 'constructions' in name for name in missing)
     values = {claim['name']: claim['value'] for claim in content['claims']}
     for name, size in content['sizes'].items():
         table = content['confusion'][name]['rules and table']
         assert sum(sum(found.values()) for found in table.values()) == size
         right = sum(table[kind].get('vqa' if kind == 'editing' else kind, 0) for kind in table)
         assert values[f'{name}: rules and table'] == pytest.approx(right / size)
+        if 'phrasings' in name:
+            low, high = (values[f'{name}: rules and table, {end} end of 95 %']
+                         for end in ('lower', 'upper'))
+            assert 0 < low <= values[f'{name}: rules and table'] <= high <= 1
     hand = content['sizes']['written by hand']
     assert len(content['wrong_by_hand']) == round(
         hand * (1 - values['written by hand: rules and table']))

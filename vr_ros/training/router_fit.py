@@ -4,7 +4,8 @@ from __future__ import annotations
 import argparse
 import logging
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from vr_ros.core.word_router import (
     WordRouter,
     features_of,
     hash_of,
+    tokens_of,
 )
 from vr_ros.models.task_router import save_word_router
 from vr_ros.sim import phrasings as sim_phrasings
@@ -44,11 +46,35 @@ class FitOptions:
     :param softness: the regularisation's C of the logistic regression.
     :param least_texts: what fewer texts have does not count.
     :param most_features: so many of the weightiest are kept.
+    :param hidden: with this chance, each of a text's rarer words is hidden in its second showing.
+    :param common: a word of more than this share of the texts is never hidden.
     """
 
-    softness: float = 15.0
+    softness: float = 50.0
     least_texts: int = 6
-    most_features: int = 9000
+    most_features: int = 30_000
+    hidden: float = 0.15
+    common: float = 0.02
+
+
+class Forgetful(Vocabulary):
+    """A vocabulary without some of its words.
+
+    :param hidden: what stands for itself no more.
+    """
+
+    def __init__(self, known: Vocabulary, hidden: Collection[str]) -> None:
+        self._known, self._hidden = known, hidden
+
+    def read(self, word: str) -> str:
+        """Give the known word that a word is; '' for none, or a hidden one."""
+        found = self._known.read(word)
+        return '' if found in self._hidden else found
+
+    def verb(self, word: str) -> str:
+        """Give the known verb of an -ing form; '' for none, or a hidden one."""
+        found = self._known.verb(word)
+        return '' if found in self._hidden else found
 
 
 def training_set(number: int, seed: int,
@@ -85,10 +111,7 @@ def fit(examples: Sequence[tuple[str, str]], words: frozenset[str],
     :param with_rules: count what the rules say.
     """
     options = options or FitOptions()
-    known = Vocabulary(words.__contains__)
-    rows = [_hashes(features_of(text, known, route(text) if with_rules else None))
-            for text, _ in examples]
-    target = np.array([CLASSES.index(kind) for _, kind in examples])
+    rows, target = _shown(examples, Vocabulary(words.__contains__), options, with_rules=with_rules)
     hashes, counts = np.unique(np.concatenate(rows), return_counts=True)
     kept = hashes[counts >= options.least_texts]
     counts = counts[counts >= options.least_texts]
@@ -104,6 +127,29 @@ def fit(examples: Sequence[tuple[str, str]], words: frozenset[str],
         np.unique(np.array([hash_of(word) for word in words], np.uint32)), kept,
         np.rint(weights / scales).astype(np.int8), scales.astype(np.float32),
         model.intercept_.astype(np.float32))
+
+
+def _shown(examples: Sequence[tuple[str, str]], known: Vocabulary, options: FitOptions, *,
+           with_rules: bool) -> tuple[list[np.ndarray], np.ndarray]:
+    """Show each text as it is, and once more as it looks to who does not know some of its words.
+
+    All words of the training are known: without this, a fit would never see a verb that is not.
+
+    :return: the hashes of what counts, and the class, of each showing.
+    """
+    rng = np.random.default_rng(len(examples))
+    own = [sorted(set(map(known.read, tokens_of(text))) - {''}) for text, _ in examples]
+    texts_with = Counter(word for words in own for word in words)
+    most = options.common * len(examples)
+    rows, target = [], []
+    for (text, kind), words in zip(examples, own, strict=True):
+        verdict = route(text) if with_rules else None
+        hidden = {word for word in words
+                  if texts_with[word] <= most and rng.random() < options.hidden}
+        for vocabulary in (known, Forgetful(known, hidden))[:1 + bool(hidden)]:
+            rows.append(_hashes(features_of(text, vocabulary, verdict)))
+            target.append(CLASSES.index(kind))
+    return rows, np.array(target)
 
 
 def _hashes(features: set[str]) -> np.ndarray:

@@ -1,17 +1,19 @@
 """Phrasings and words of instructions of all classes, to train and examine a router of tasks.
 
-They lie in router_data/. Each phrasing, and each word of a long list, belongs to one part by a hash
-of itself: what is held out shares neither with the training.
+They lie in router_data/. Each phrasing of phrasings.txt, and each word of a long list, belongs to
+one part by a hash of itself: what is held out shares neither with the training. phrasings_wider.txt
+is for the training alone, and brings it no word that only phrasings held out have;
+phrasings_apart.txt is held out as a whole.
 """
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
-from itertools import product
+from itertools import chain, product
 
 from vr_ros.core.word_router import CLASSES, tokens_of
 
@@ -32,16 +34,19 @@ class Construction:
     :param kind: a name of CLASSES.
     :param phrasings: all that its choices give; slots are still open.
     :param is_order: begins with a verb, around which a frame fits.
+    :param only: the part to which all of its phrasings belong; '': each has its own.
     """
 
     kind: str
     line: str
     phrasings: tuple[str, ...]
     is_order: bool
+    only: str = ''
 
     def of_part(self, part: str) -> Construction:
         """Keep the phrasings of a part."""
-        kept = tuple(phrasing for phrasing in self.phrasings if part_of(phrasing) == part)
+        kept = tuple(phrasing for phrasing in self.phrasings
+                     if (self.only or part_of(phrasing)) == part)
         return replace(self, phrasings=kept)
 
 
@@ -96,12 +101,43 @@ def _file(name: str) -> list[str]:
 @lru_cache
 def constructions() -> tuple[Construction, ...]:
     """Give all lines of phrasings.txt with everything that they can say."""
-    lines = _file('phrasings.txt')
-    lists = dict(line[1:].split(': ', 1) for line in lines if line.startswith('@'))
+    return tuple(_read('phrasings.txt'))
+
+
+@lru_cache
+def apart() -> tuple[Construction, ...]:
+    """Give phrasings_apart.txt: all of it is held out, but what the training says as well."""
+    used = {phrasing for part in ('train', 'choose')
+            for _, phrasing in phrasings_of(part, constructions())}
+    return tuple(_kept(one, 'heldout', lambda phrasing: phrasing not in used)
+                 for one in _read('phrasings_apart.txt'))
+
+
+@lru_cache
+def wider() -> tuple[Construction, ...]:
+    """Give phrasings_wider.txt, for the training, but nothing that would tell what is held out."""
+    own = known_words(constructions())
+    away = [phrasing for part, known in (('choose', constructions()), ('heldout', constructions()),
+                                         ('heldout', apart()))
+            for _, phrasing in phrasings_of(part, known)]
+    phrasings, words_away = set(away), _words_of(away) - own
     return tuple(
-        Construction(kind, line, tuple(_expand(line.removeprefix('> '), lists)),
-                     line.startswith('> '))
-        for kind, line in read_sections(line for line in lines if not line.startswith('@')))
+        _kept(one, 'train', lambda phrasing:
+              phrasing not in phrasings and part_of(phrasing) == 'train'
+              and not words_away & _words_of((phrasing,)))
+        for one in _read('phrasings_wider.txt'))
+
+
+def _read(name: str) -> Iterator[Construction]:
+    lines = _file(name)
+    lists = dict(line[1:].split(': ', 1) for line in lines if line.startswith('@'))
+    for kind, line in read_sections(line for line in lines if not line.startswith('@')):
+        yield Construction(kind, line, tuple(_expand(line.removeprefix('> '), lists)),
+                           line.startswith('> '))
+
+
+def _kept(one: Construction, part: str, keeps: Callable[[str], bool]) -> Construction:
+    return replace(one, phrasings=tuple(filter(keeps, one.phrasings)), only=part)
 
 
 def _expand(line: str, lists: Mapping[str, str]) -> Iterator[str]:
@@ -125,10 +161,17 @@ def contexts(part: str) -> Mapping[str, tuple[str, ...]]:
     return {place: tuple(texts) for place, texts in found.items()}
 
 
-def known_words() -> frozenset[str]:
-    """Give the words of the phrasings and contexts trained on: those that stand for themselves."""
-    texts = [phrasing for one in constructions() for phrasing in one.of_part('train').phrasings]
-    texts += [text for around in contexts('train').values() for text in around]
+def known_words(known: Sequence[Construction] | None = None) -> frozenset[str]:
+    """Give the words of the phrasings and contexts trained on: those that stand for themselves.
+
+    :param known: the constructions trained on; None: all.
+    """
+    known = (*constructions(), *wider()) if known is None else known
+    return _words_of(chain((phrasing for _, phrasing in phrasings_of('train', known)),
+                           *contexts('train').values()))
+
+
+def _words_of(texts: Iterable[str]) -> frozenset[str]:
     found = {token for text in texts for token in tokens_of(SLOT.sub(' ', text))}
     return frozenset(token for token in found if token[0].isalpha())
 

@@ -13,6 +13,7 @@ from vr_ros.training.router_phrasings import (
     Construction,
     constructions,
     contexts,
+    wider,
     words,
 )
 
@@ -55,16 +56,20 @@ class Writer:
         self._plain = plain
         self._words = words(part)
         self._contexts = contexts(part)
-        own = [one.of_part(part) for one in (constructions() if known is None else known)]
+        known = (*constructions(), *wider()) if known is None else known
+        own = [one.of_part(part) for one in known]
         self._constructions = {
             kind: [one for one in own if one.kind == kind and one.phrasings] for kind in CLASSES}
         self._other_orders = [phrasing for one in own if one.is_order for phrasing in one.phrasings
                               if len(phrasing.split()) <= LONGEST_ORDER_WORDS]
 
-    def write(self, kind: str) -> str:
-        """Write an instruction of a class: all its constructions are equally likely."""
-        construction = self._choose(self._constructions[kind])
-        return self.fill(self._choose(construction.phrasings), construction.is_order)
+    def write(self, kind: str) -> tuple[str, str]:
+        """Write an instruction of a class: all its constructions are equally likely.
+
+        :return: the instruction, and the line of its construction.
+        """
+        one = self._choose(self._constructions[kind])
+        return self.fill(self._choose(one.phrasings), one.is_order), one.line
 
     def fill(self, phrasing: str, is_order: bool) -> str:
         """Write an instruction with a given phrasing."""
@@ -167,7 +172,20 @@ def instructions(part: str, number: int, seed: int,
     :param part, known, plain: see Writer.
     :return: text and class, a name of CLASSES, of each.
     """
+    for text, kind, _ in with_lines(part, number, seed, known, plain=plain):
+        yield text, kind
+
+
+def with_lines(part: str, number: int, seed: int,
+               known: Sequence[Construction] | None = None, *,
+               plain: bool = False) -> Iterator[tuple[str, str, str]]:
+    """Draw as instructions does.
+
+    :return: text, class and the line of its construction: what has a line in common goes right or
+        wrong together.
+    """
     writer = Writer(part, np.random.default_rng(seed), known, plain=plain)
     for place in range(number):
         kind = CLASSES[place % len(CLASSES)]
-        yield writer.write(kind), kind
+        text, line = writer.write(kind)
+        yield text, kind, line
