@@ -25,6 +25,8 @@ from vr_ros.nodes.perception_node import PerceptionNode
 from vr_ros.srv import PerceiveImage
 
 PATIENCE_S = 60.0
+# A new process on a machine that has other things to do; pytest-timeout ends what hangs.
+START_PATIENCE_S = 100.0
 FAULT_BACKEND = f'{Path(__file__).parents[1] / "pipeline" / "fault_backend.py"}:make'
 RESULTS = {'detections': DetectionArray, 'count': Count, 'answer': Answer}
 
@@ -167,7 +169,7 @@ class Graph:
         return self.robot
 
     def wait_for_model(self, state: str = 'ready') -> None:
-        self.robot.until(lambda: self.node.worker_health.state.value == state)
+        self.robot.until(lambda: self.node.worker_health.state.value == state, START_PATIENCE_S)
 
     def close(self) -> None:
         self.node.trigger_shutdown()

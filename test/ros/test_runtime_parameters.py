@@ -302,7 +302,8 @@ def min_image_rate(case: Case) -> None:
 
 def max_latency(case: Case) -> None:
     case.robot.show()
-    case.robot.ask('echo')
+    # No other answer has a latency that counts.
+    assert case.robot.ask('echo').outcome.status == Outcome.OK
     case.set('max_latency', 1e-6)
     case.robot.until(lambda: 'answers take up to' in case.diagnosis('instructions')[1])
     assert case.diagnosis('instructions')[0] == 1
@@ -338,7 +339,8 @@ def case(graph: Callable[..., Graph], monkeypatch: pytest.MonkeyPatch,
 
     def make(backend: str = FAULT_BACKEND) -> Case:
         monkeypatch.setenv('VR_ROS_WORKER_BACKEND', backend)
-        return Case(graph(depth_topics=['depth'], diagnostics_period=0.1), text)
+        # A busy machine may take its time between an image and the question about it.
+        return Case(graph(depth_topics=['depth'], diagnostics_period=0.1, max_image_age=30.0), text)
 
     yield make
     sys.stderr.write(text())
