@@ -82,16 +82,20 @@ def test_what_is_learnt_is_the_response_alone(maker, batch):
 
 
 def test_choices_and_numbers_count_most(maker, batch):
-    heavy: dict[str, set[float]] = {'verdict': set(), 'number': set(), 'listing': set()}
+    heavy: dict[str, set[float]] = {
+        'verdict': set(), 'number': set(), 'listing': set(), 'grouping': set()}
     for labels, weights in zip(batch.labels, batch.weights, strict=True):
+        is_matching = False
         for word, weight in zip(words(maker, labels.clamp(min=0)), weights.tolist(), strict=True):
             if word in (' yes', ' no', ' reference'):
                 heavy['verdict'].add(weight)
             elif word.isdigit() or word.startswith((' x', ' y')) and word[2:].isdigit():
                 heavy['number'].add(weight)
             elif word == ';':
-                heavy['listing'].add(weight)
-    assert heavy == {'verdict': {CHOICE_WEIGHT}, 'number': {NUMBER_WEIGHT}, 'listing': {1.0}}
+                heavy['grouping' if is_matching else 'listing'].add(weight)
+            is_matching |= word == '. Matching:'
+    assert heavy == {'verdict': {CHOICE_WEIGHT}, 'number': {NUMBER_WEIGHT}, 'listing': {1.0},
+                     'grouping': {CHOICE_WEIGHT}}
 
 
 def test_warming_up_takes_the_image_alone(maker):

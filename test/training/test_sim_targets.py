@@ -99,15 +99,30 @@ def test_a_direct_answer_is_the_same_without_reasoning(text):
 @pytest.mark.parametrize(('text', 'ids', 'answer'), [
     ('is the cube left of the ball?', (1, 2), 'yes'),
     ('is the ball left of the cube?', (2, 1), 'no'),
-    ('which is larger, the cone or the ball?', (4, 2), 'the ball'),
 ])
 def test_a_question_about_two_gives_the_numbers_of_both_before_it_is_answered(text, ids, answer):
     key = answer_key(text, FRAME)
     assert key is not None
     parsed = parse_answer(response(key, FRAME, SIZE))
     objects = {o.truth.id: o for o in model_objects(FRAME.targets, FRAME.size, SIZE)}
-    assert parsed.reasoning.endswith('. Matching:' + ''.join(
-        f'{objects[i].place}{objects[i].coordinates}' for i in ids))
+    assert parsed.reasoning.partition('. Matching:')[2] == ''.join(
+        f'{objects[i].place}{objects[i].coordinates}' for i in ids)
+    assert parsed.answer_text == answer
+
+
+@pytest.mark.parametrize(('text', 'ids', 'chosen', 'answer'), [
+    ('which is larger, the cone or the ball?', (4, 2), ' r1c4 reference', 'the ball'),
+    ('which is smaller, the cone or the ball?', (4, 2), ' r4c3 yes', 'the cone'),
+    ('which is farther to the left, the ball or the cube?', (1, 2), ' r1c0 reference', 'the cube'),
+    ('which is farther to the right, the ball or the cube?', (1, 2), ' r1c4 yes', 'the ball'),
+])
+def test_a_comparison_sorts_both_whatever_its_sense_and_then_chooses(text, ids, chosen, answer):
+    key = answer_key(text, FRAME)
+    assert key is not None
+    parsed = parse_answer(response(key, FRAME, SIZE))
+    objects = {o.truth.id: o for o in model_objects(FRAME.targets, FRAME.size, SIZE)}
+    assert parsed.reasoning.partition('. Matching:')[2] == ''.join(
+        f'{objects[i].place}{objects[i].coordinates}' for i in ids) + f':{chosen}'
     assert parsed.answer_text == answer
 
 

@@ -53,6 +53,16 @@ def holds(relation: str, thing: ObjectTruth, anchor: ObjectTruth, width: int) ->
     raise ValueError(f'unknown relation {relation!r}')
 
 
+def order_by(relation: str, thing: ObjectTruth) -> float:
+    """What a side or a comparison goes by: the more, the farther right, away, or the larger.
+
+    :param relation: a key of SIDES or COMPARISONS.
+    """
+    if relation in ('left', 'right'):
+        return centre_x(thing)
+    return _RANK[thing.size_name] if relation in ('larger', 'smaller') else thing.distance_m
+
+
 def _volume(thing: ObjectTruth) -> float:
     x, y, z = thing.dimensions
     return x * y * z

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from vr_ros.core.types import Size, Task
 from vr_ros.sim.instructions import SimInstruction
 from vr_ros.sim.queries import Form, Query
+from vr_ros.sim.relations import order_by
 from vr_ros.sim.truth import FrameTruth, ObjectTruth
 from vr_ros.sim.vocabulary import COMPARISONS, EXTREMES, FUNCTIONS, RELATIONS
 
@@ -128,7 +129,9 @@ def matching(
 
     :param objects: as :func:`model_objects` gives them.
     :return: for a caption, the objects of one colour and kind each, from the left; else one object
-        each: those asked for in reading order, or the two that a question holds against each other.
+        each: those asked for in reading order, or the two that a question is about. Those of a
+        comparison are in an order that does not depend on its sense (from the left, the near, the
+        small), and then comes the one that it chooses.
     """
     query = instruction.query
     by_id = {o.truth.id: o for o in objects}
@@ -137,17 +140,29 @@ def matching(
         for thing in (by_id[i] for i in instruction.anchor_ids):
             groups.setdefault((thing.truth.colour, thing.truth.kind), []).append(thing)
         return list(groups.values())
-    if query.form in (Form.RELATED, Form.COMPARE):
+    if query.form is Form.RELATED:
         return [[by_id[i]] for i in instruction.anchor_ids]
+    if query.form is Form.COMPARE:
+        first, second = (by_id[i] for i in instruction.anchor_ids)
+        is_first = instruction.answer == f'the {query.noun.singular()}'
+        pair = sorted((first, second), key=lambda o: order_by(query.relation, o.truth))
+        return [[o] for o in (*pair, first if is_first else second)]
     return [[o] for o in objects if o.truth.id in instruction.target_ids]
 
 
-def _say_matching(query: Query, groups: Sequence[Sequence[ModelObject]]) -> str:
-    if query.form is not Form.CAPTION:
-        return ''.join(o.place + o.coordinates for group in groups for o in group) or NOTHING
-    return ';'.join(
-        f'{first.place} {first.truth.colour} {first.truth.kind}' + ''.join(o.place for o in others)
-        for first, *others in groups) or NOTHING
+def _say_matching(
+    instruction: SimInstruction, groups: Sequence[Sequence[ModelObject]]
+) -> str:
+    query = instruction.query
+    if query.form is Form.CAPTION:
+        return ';'.join(
+            f'{first.place} {first.truth.colour} {first.truth.kind}'
+            + ''.join(o.place for o in others) for first, *others in groups) or NOTHING
+    if query.form is Form.COMPARE:
+        *pair, (chosen,) = groups
+        return ''.join(o.place + o.coordinates for o, in pair) + (
+            f':{chosen.place}{verdict(instruction, chosen.truth)}')
+    return ''.join(o.place + o.coordinates for group in groups for o in group) or NOTHING
 
 
 def response(
@@ -176,4 +191,4 @@ def _reason(
     said = f'{AIM_OPENING} {describe(query)}{LIST_OPENING}{seen}'
     if instruction.task is Task.VQA and query.form not in SECOND_LOOKS:
         return said
-    return said + MATCH_OPENING + _say_matching(query, groups)
+    return said + MATCH_OPENING + _say_matching(instruction, groups)

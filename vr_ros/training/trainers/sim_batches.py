@@ -95,7 +95,7 @@ class BatchMaker:
         token = tokenizer.convert_tokens_to_ids
         self.verdicts = frozenset(token([YES, NO, REFERENCE]))
         places = place_tokens(size.height // CELL_PX, size.width // CELL_PX)
-        self._matches = torch.tensor(token([NOTHING, '</think>', *places]))
+        self._matches = torch.tensor(token([NOTHING, ';', '</think>', *places]))
         self._places = set(token(places))
         numbers = coordinate_tokens(size.width, size.height)
         self.coordinates = frozenset(token(numbers))
@@ -183,9 +183,12 @@ class BatchMaker:
             torch.tensor(numbers).view(-1, NUMBERS),
         )
 
-    def instruct(self, truth: FrameTruth) -> SimInstruction:
-        """Draw an instruction, the slowly learnt ones more often than users would ask them."""
-        if self.rng.random() < SLOW_SHARE:
+    def instruct(self, truth: FrameTruth, slow: float = SLOW_SHARE) -> SimInstruction:
+        """Draw an instruction, the slowly learnt ones more often than users would ask them.
+
+        :param slow: how often besides their usual share.
+        """
+        if self.rng.random() < slow:
             try:
                 return generate(truth, self.rng, 'train', str(self.rng.choice(SLOW_TEMPLATES)))
             except NoInstructionError as error:

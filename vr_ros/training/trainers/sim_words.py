@@ -30,11 +30,14 @@ from vr_ros.training.trainers.sim_tokenizer import place_tokens
 
 FIRST_COLOURS = 2
 CHUNKS = 3
+# What is learnt slowest is what words alone can teach.
+SLOW_SHARE = 0.6
 _WORDS = (SIZES, COLOURS, KINDS)  # in the order of a name, and of Noun's fields
 # A word of a name, held against the same field of what is asked for.
 NOT_ASKED, FITS, CONTRADICTS = range(3)
 _SIDES = ('left', 'right', 'leftmost', 'rightmost')
 _BY_SIZE = ('larger', 'smaller', 'largest', 'smallest')  # where well posed, the size names decide
+_SORTED = (Form.CAPTION, Form.COMPARE)  # by what is farther left, among others
 _FROM_LIST = (Form.COLOUR, Form.SHAPE, Form.SIZE, Form.EXISTS, Form.CAPTION)
 
 
@@ -94,14 +97,14 @@ class WordRows:
         batches = self.batches
         while True:
             truth = self.repaint(batches.bank.truth(int(batches.rng.integers(len(batches.bank)))))
-            instruction = batches.instruct(truth)
+            instruction = batches.instruct(truth, SLOW_SHARE)
             query = instruction.query
             if not self._is_about_colours or query.noun.colour or query.anchor.colour:
                 break
         prompt = [t for t in batches.prompt_ids(instruction) if t != self._image]
         wanted = batches.response_ids(instruction, truth)
         follows = not self._is_about_colours and self._follows(instruction, truth)
-        kept = self._learnable(wanted, follows, instruction.query.form is Form.CAPTION)
+        kept = self._learnable(wanted, follows, instruction.query.form in _SORTED)
         return prompt, wanted[:len(kept)], kept, instruction
 
     @property
