@@ -183,7 +183,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--card', default='sim_tiny', help='supervised model to start from')
     parser.add_argument('--direct-card', help='the same, taught to answer without reasoning')
-    parser.add_argument('--data', type=Path, required=True, metavar='DIR',
+    parser.add_argument('--data', type=Path, metavar='DIR',
                         help='rows: ./run train data sim --out DIR, and --split val')
     parser.add_argument('--out', type=Path, default=Path('runs/bench_grpo'),
                         help='trainings and records; an interrupted call goes on there')
@@ -196,6 +196,8 @@ def main() -> int:
     parser.add_argument('--jobs', type=int, default=1, help='arms at a time, a core each')
     parser.add_argument('--json', metavar='FILE', help='write figures, changes and curves there')
     options = parser.parse_args()
+    if options.data is None:
+        parser.error('what is there to learn from? Give --data DIR')
     if importlib.util.find_spec('trl') is None:
         parser.error('TRL is not installed: VR_ROS_TRAINING=1 ./run bench grpo …')
     starts = {'supervised': _card(options.card)}

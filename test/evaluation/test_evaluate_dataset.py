@@ -106,7 +106,6 @@ if __name__ == '__main__':
     import resource, sys
     from functools import partial
     from oracle import Oracle
-from rich.console import Console
     from vr_ros.evaluation import cli
     from vr_ros.evaluation.commands import options
     from vr_ros.datasets.registry import open_data_set
