@@ -61,7 +61,7 @@ def rows():
 
 @pytest.fixture(scope='module')
 def batch(rows):
-    return rows.draw(300)
+    return rows.draw(500)
 
 
 def texts(rows, batch) -> list[tuple[str, list[str], list[bool]]]:

@@ -38,7 +38,7 @@ IGNORED = -100  # label of positions that carry no loss
 CHOICE_WEIGHT, NUMBER_WEIGHT = 4.0, 4.0
 # Of what is asked: questions that take longest to learn, ...
 SLOW_SHARE = 0.25
-SLOW_TEMPLATES = ('vqa_caption', 'vqa_caption', 'vqa_related', 'vqa_compare', 'vqa_size')
+SLOW_TEMPLATES = ('vqa_caption', 'vqa_caption', 'vqa_compare', 'vqa_compare', 'vqa_related')
 # ... and questions about one box.
 CHECK_SHARE = 0.1
 log = logging.getLogger(__name__)

@@ -52,6 +52,8 @@ class Schedule:
     """How long and how hard to train; minutes count computing only, so a resumed run goes on where
     it was.
 
+    :param batch: images of a step, of the joint stage; each is seen for two instructions.
+    :param word_rows: rows of words alone beside them.
     :param decay: share of the joint stage over which the learning rate falls to nothing.
     :param grow: share of the joint stage after which scenes of any size take part.
     :param word_weight: of the loss on rows of words alone.
@@ -60,6 +62,7 @@ class Schedule:
     warm_minutes: float = 10.0
     joint_minutes: float = 90.0
     batch: int = 32
+    word_rows: int = 64
     learning_rate: float = 1.5e-3
     dense_weight: float = 0.5
     word_weight: float = 0.5
@@ -181,7 +184,7 @@ class ReasonerTrainer:
             batch = self.batches.draw(schedule.batch, limit)
             text_loss, dense_loss, parts = self.losses(batch)
             word_loss, word_parts = (torch.zeros(()), {}) if self.batches.direct else (
-                self.learn_words(len(batch.input_ids)))
+                self.learn_words(schedule.word_rows))
             self.optimizer.step(
                 text_loss + schedule.dense_weight * dense_loss + schedule.word_weight * word_loss,
                 rate)

@@ -146,7 +146,8 @@ def _render_frames(card: ModelCard, options: argparse.Namespace) -> None:
 
 
 def _train_reasoner(card: ModelCard, options: argparse.Namespace) -> None:
-    schedule = Schedule(options.warm_minutes, options.joint_minutes)
+    schedule = Schedule(options.warm_minutes, options.joint_minutes, options.images,
+                        options.word_rows)
     trainer = train_reasoner(card, options.out / 'frames', options.out / 'reasoner', schedule)
     export_reasoner(trainer, options.weights / 'reasoner')
 
@@ -228,6 +229,9 @@ def main(arguments: list[str] | None = None) -> int:
                         help='of training that warms the reasoner up')
     parser.add_argument('--joint-minutes', type=float, default=schedule.joint_minutes,
                         help='of training the whole reasoner')
+    parser.add_argument('--images', type=int, default=schedule.batch, help='per step')
+    parser.add_argument('--word-rows', type=int, default=schedule.word_rows,
+                        help='per step, rows of words alone')
     parser.add_argument('--direct-minutes', type=float, default=20.0,
                         help='of teaching a copy of the reasoner to answer without reasoning')
     parser.add_argument('--segmenter-minutes', type=float, default=16.0,

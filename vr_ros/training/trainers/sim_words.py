@@ -31,7 +31,7 @@ from vr_ros.training.trainers.sim_tokenizer import place_tokens
 FIRST_COLOURS = 2
 CHUNKS = 3
 # What is learnt slowest is what words alone can teach.
-SLOW_SHARE = 0.6
+SLOW_SHARE = 0.75
 _WORDS = (SIZES, COLOURS, KINDS)  # in the order of a name, and of Noun's fields
 # A word of a name, held against the same field of what is asked for.
 NOT_ASKED, FITS, CONTRADICTS = range(3)
