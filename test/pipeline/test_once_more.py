@@ -135,3 +135,14 @@ def test_a_real_model_answers_in_the_pixels_of_the_image(monkeypatch: pytest.Mon
     assert perception.detections[0].box == pytest.approx((width / 2, 0, width, height), abs=1)
     assert NOTE in perception.status_message
     assert any(isinstance(event, ObjectsEvent) for event in events)
+
+
+def test_an_event_without_objects_is_passed_on() -> None:
+    heard = []
+
+    def attempt(smaller: bool, sink: EventSink) -> Perception:
+        sink(ObjectsEvent(()))
+        return Perception(Status.NO_OBJECT)
+
+    answer_with_retry(attempt, heard.append, lambda: False)
+    assert heard == [ObjectsEvent(())]

@@ -36,7 +36,7 @@ def answer_with_retry(attempt: Callable[[bool, EventSink], Perception], sink: Ev
         nonlocal heard, announced
         heard = True
         if isinstance(event, ObjectsEvent):
-            announced = max(announced, *(found.index + 1 for found in event.detections))
+            announced = max([announced, *(found.index + 1 for found in event.detections)])
         sink(event)
 
     try:
