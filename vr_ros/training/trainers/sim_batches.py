@@ -73,6 +73,7 @@ class BatchMaker:
     :param repeats: instructions per frame.
     :param checks: share of them that ask whether a box holds what an instruction asks for.
     :param direct: answers are given without reasoning.
+    :ivar columns: place tokens, and the column of each.
     """
 
     def __init__(
@@ -94,9 +95,10 @@ class BatchMaker:
         self._counts = np.zeros(0, int)
         token = tokenizer.convert_tokens_to_ids
         self.verdicts = frozenset(token([YES, NO, REFERENCE]))
-        places = place_tokens(size.height // CELL_PX, size.width // CELL_PX)
-        self._matches = torch.tensor(token([NOTHING, ';', '</think>', *places]))
-        self._places = set(token(places))
+        rows, columns = size.height // CELL_PX, size.width // CELL_PX
+        places = token(place_tokens(rows, columns))
+        self._matches = torch.tensor([*token([NOTHING, ';', '</think>']), *places])
+        self.columns = {place: number % columns for number, place in enumerate(places)}
         numbers = coordinate_tokens(size.width, size.height)
         self.coordinates = frozenset(token(numbers))
         self._numbers = torch.tensor(token([*numbers, *'0123456789']))
@@ -164,7 +166,7 @@ class BatchMaker:
                 questions.append(instruction.task is Task.VQA)
                 prompt, wanted = self.prompt_ids(instruction), self.response_ids(instruction, truth)
                 named = self._named(instruction, truth)
-                at = [i for i, token in enumerate(wanted) if token in self._places]
+                at = [i for i, token in enumerate(wanted) if token in self.columns]
                 places += [(len(rows), len(prompt) + i) for i in at]
                 numbers += [(*o.box, *o.point) for o in named if at]
                 rows.append((prompt, wanted))

@@ -244,10 +244,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     card = load_card('sim_tiny')
-    for name, step in (STEPS | ABLATIONS).items():
-        if options.step == name or (options.step == 'all' and name in STEPS):
-            log.info('%s', name)
-            step(card, options)
+    for name in STEPS if options.step == 'all' else (options.step,):
+        log.info('%s', name)
+        (STEPS | ABLATIONS)[name](card, options)
     return 0
 
 

@@ -23,10 +23,9 @@ from vr_ros.sim.instructions import SimInstruction
 from vr_ros.sim.queries import Form
 from vr_ros.sim.truth import COLOURS, KINDS, SIZES, FrameTruth
 from vr_ros.sim.vocabulary import Noun
-from vr_ros.training.sim_targets import CELL_PX, LIST_OPENING, model_objects
+from vr_ros.training.sim_targets import LIST_OPENING, model_objects
 from vr_ros.training.trainers.sim_batches import IGNORED, BatchMaker
 from vr_ros.training.trainers.sim_model import LayerTap
-from vr_ros.training.trainers.sim_tokenizer import place_tokens
 
 FIRST_COLOURS = 2
 CHUNKS = 3
@@ -70,9 +69,6 @@ class WordRows:
         token = batches.tokenizer.convert_tokens_to_ids
         self._image = token('<|image_pad|>')
         self._list = token(LIST_OPENING)
-        rows, columns = batches.size.height // CELL_PX, batches.size.width // CELL_PX
-        self._columns = {token: i % columns
-                         for i, token in enumerate(token(place_tokens(rows, columns)))}
         self._fields = [{self._word(word): word for word in words} for words in _WORDS]
 
     def draw(self, rows: int) -> WordBatch:
@@ -157,7 +153,7 @@ class WordRows:
                 for i, token in enumerate(wanted)]
         if not follows:
             return kept[:match + 1]
-        columns = [self._columns.get(token) for token in wanted]
+        columns = [batches.columns.get(token) for token in wanted]
         shared = Counter(columns[begin:match])
         for i in range(match + 1, end):
             is_tied = is_sorted and columns[i] is not None and shared[columns[i]] > 1
