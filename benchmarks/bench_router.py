@@ -164,7 +164,7 @@ def measure(number: int, fit_on: int, seed: int) -> tuple[list[Claim], dict[str,
                      'lower'),
                Claim('an instruction by rules and table, median',
                      median_ms(texts, fresh.probabilities), 'ms', 5.0, 'lower'),
-               Claim('bytes of the table', _size(resolve_weights(card.weights)), 'bytes', 400_000,
+               Claim('bytes of the table', _size(resolve_weights(card.weights)), 'bytes', 100_000,
                      'lower')]
     wrong = [{'text': text, 'class': kind, 'task': both(text).name.lower()}
              for text, kind in sets[BY_HAND] if both(text) is not TASKS[kind]]
