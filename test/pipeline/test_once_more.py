@@ -141,8 +141,8 @@ def test_an_event_without_objects_is_passed_on() -> None:
     heard = []
 
     def attempt(smaller: bool, sink: EventSink) -> Perception:
-        sink(ObjectsEvent(()))
+        sink(ObjectsEvent((), masks_pending=False))
         return Perception(Status.NO_OBJECT)
 
     answer_with_retry(attempt, heard.append, lambda: False)
-    assert heard == [ObjectsEvent(())]
+    assert heard == [ObjectsEvent((), masks_pending=False)]
