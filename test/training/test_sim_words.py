@@ -141,21 +141,44 @@ def test_sides_are_learnt_where_columns_tell_them(rows, batch):
 
 
 def test_captions_teach_the_order_where_columns_tell_it(rows, batch):
-    """The first and the third object share a column."""
-    learnt_places, words = {'0': 0, '3': 0, '4': 0}, 0
+    """The first and the third object share a column, where both are there."""
+    learnt_places, words, alike = {True: 0, False: 0}, 0, {True: 0, False: 0}
     for _, response, learnt in texts(rows, batch):
         if 'all objects' not in ''.join(response):
             continue
         match = response.index('. Matching:')
-        for word, is_learnt in list(zip(response, learnt, strict=True))[match + 1:]:
-            place = re.fullmatch(r' r\dc(\d)', word)
-            if place:
-                assert is_learnt == (place[1] != '0')
-                learnt_places[place[1]] += 1
-            else:
-                assert is_learnt
-                words += 1
+        listed = [column for column, *_ in ITEM.findall(''.join(response[:match]))]
+        stop = response.index('</think>')
+        begin = match + 1
+        while begin < stop:
+            end = next((i for i in range(begin, stop) if response[i] == ';'), stop)
+            places = {i: response[i][-1] for i in range(begin, end)
+                      if re.fullmatch(r' r\dc\d', response[i])}
+            for i in range(begin, end):
+                if i == begin:
+                    assert learnt[i] == (listed.count(places[i]) == 1)
+                    learnt_places[learnt[i]] += 1
+                elif i in places:
+                    others = [column for at, column in places.items() if at > begin]
+                    assert learnt[i] == (others.count(places[i]) == 1)
+                    alike[learnt[i]] += 1
+                else:
+                    assert learnt[i]
+                    words += 1
+            begin = end + 1
+        assert all(learnt[stop:])
     assert min(learnt_places.values()) > 10 and words > 100
+    assert alike[True] > 10
+
+
+def test_half_of_the_rows_have_one_object_in_a_column(rows, batch):
+    several = 0
+    drawn = texts(rows, batch)
+    for _, response, _ in drawn:
+        match = next(i for i, w in enumerate(response) if w in ('. Matching:', '</think>'))
+        columns = [column for column, *_ in ITEM.findall(''.join(response[:match]))]
+        several += len(columns) != len(set(columns))
+    assert 0.4 < several / len(drawn) < 0.6
 
 
 def test_few_colours_at_first(rows):

@@ -31,7 +31,10 @@ FIRST_COLOURS = 2
 CHUNKS = 3
 # What is learnt slowest is what words alone can teach.
 SLOW_SHARE = 0.75
+# Of the rows have one object in a column at most: there words alone tell the order from the left.
+SPREAD_SHARE = 0.5
 _WORDS = (SIZES, COLOURS, KINDS)  # in the order of a name, and of Noun's fields
+_KIND = _WORDS.index(KINDS)
 # A word of a name, held against the same field of what is asked for.
 NOT_ASKED, FITS, CONTRADICTS = range(3)
 _SIDES = ('left', 'right', 'leftmost', 'rightmost')
@@ -68,7 +71,7 @@ class WordRows:
         self.batches, self.colours = batches, colours
         token = batches.tokenizer.convert_tokens_to_ids
         self._image = token('<|image_pad|>')
-        self._list = token(LIST_OPENING)
+        self._list, self._divider = token([LIST_OPENING, ';'])
         self._fields = [{self._word(word): word for word in words} for words in _WORDS]
 
     def draw(self, rows: int) -> WordBatch:
@@ -93,6 +96,8 @@ class WordRows:
         batches = self.batches
         while True:
             truth = self.repaint(batches.bank.truth(int(batches.rng.integers(len(batches.bank)))))
+            if batches.rng.random() < SPREAD_SHARE:
+                truth = self._spread(truth)
             instruction = batches.instruct(truth, SLOW_SHARE)
             query = instruction.query
             if not self._is_about_colours or query.noun.colour or query.anchor.colour:
@@ -100,7 +105,7 @@ class WordRows:
         prompt = [t for t in batches.prompt_ids(instruction) if t != self._image]
         wanted = batches.response_ids(instruction, truth)
         follows = not self._is_about_colours and self._follows(instruction, truth)
-        kept = self._learnable(wanted, follows, instruction.query.form in _SORTED)
+        kept = self._learnable(wanted, follows, instruction.query.form)
         return prompt, wanted[:len(kept)], kept, instruction
 
     @property
@@ -121,6 +126,13 @@ class WordRows:
             dataclasses.replace(o, colour=str(rng.choice(colours)), kind=str(rng.choice(kinds)),
                                 size_name=str(rng.choice(sizes))) for o in truth.objects)
         return dataclasses.replace(truth, objects=objects)
+
+    def _spread(self, truth: FrameTruth) -> FrameTruth:
+        """Leave one object in each column of the grid."""
+        objects = model_objects(truth.targets, truth.size, self.batches.size)
+        of_column = {objects[i].cell[1]: objects[i].truth
+                     for i in self.batches.rng.permutation(len(objects))}
+        return dataclasses.replace(truth, objects=tuple(of_column.values()))
 
     def _follows(self, instruction: SimInstruction, truth: FrameTruth) -> bool:
         """Whether what comes after the list follows from it and from the numbers given there."""
@@ -143,9 +155,7 @@ class WordRows:
             at != column[ids[0]] for thing, at in things
             if thing.id != ids[0] and query.noun.matches(thing))
 
-    def _learnable(self, wanted: Sequence[int], follows: bool, is_sorted: bool) -> list[bool]:
-        """:param is_sorted: places are named from the left; which of one column is first, only the
-            image tells."""
+    def _learnable(self, wanted: Sequence[int], follows: bool, form: Form) -> list[bool]:
         batches = self.batches
         begin, end = wanted.index(self._list), wanted.index(batches.end)
         match = wanted.index(batches.match_opening) if batches.match_opening in wanted else end
@@ -153,12 +163,29 @@ class WordRows:
                 for i, token in enumerate(wanted)]
         if not follows:
             return kept[:match + 1]
-        columns = [batches.columns.get(token) for token in wanted]
-        shared = Counter(columns[begin:match])
+        tied = self._tied(wanted[begin:match], wanted[match:end]) if form in _SORTED else ()
         for i in range(match + 1, end):
-            is_tied = is_sorted and columns[i] is not None and shared[columns[i]] > 1
-            kept[i] = wanted[i] not in batches.coordinates and not is_tied
+            kept[i] = wanted[i] not in batches.coordinates and i - match not in tied
         return kept
+
+    def _tied(self, listed: Sequence[int], named: Sequence[int]) -> set[int]:
+        """:return: positions in ``named`` of places that share their column with a rival, so that
+            only the image tells which is farther left. All that are listed are rivals for the first
+            place of a group, those that follow it are so among themselves."""
+        columns = [self.batches.columns.get(token) for token in named]
+        everywhere = Counter(map(self.batches.columns.get, listed))
+        tied = set()
+        alike: Counter[int | None] | None = None
+        for i, column in enumerate(columns):
+            if column is not None and (alike or everywhere)[column] > 1:
+                tied.add(i)
+            if named[i] in self._fields[_KIND]:
+                stop = next((j for j in range(i, len(named)) if named[j] == self._divider),
+                            len(named))
+                alike = Counter(columns[i:stop])
+            elif named[i] == self._divider:
+                alike = None
+        return tied
 
     def _names(
         self, wanted: Sequence[int], instruction: SimInstruction
