@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -69,21 +70,29 @@ def _sorted(records: Iterator[Record]) -> list[Record]:
     return sorted(records, key=lambda record: record.sample_id)
 
 
-def figures_of(run: Run) -> dict[str, Figure]:
-    """:return: each figure of the report with its bootstrap interval."""
-    return {name: figures([measure], groups)[0]
-            for name, (measure, groups) in measures_of(run).items()}
+@dataclass(frozen=True)
+class Examined:
+    """What the answers of one model say.
+
+    :param figures: each figure of the report with its bootstrap interval.
+    :param changes: how each changed from the model's start, with its interval, answer by answer;
+        none for a start.
+    """
+
+    figures: Mapping[str, Figure]
+    changes: Mapping[str, Mapping[str, float | None]]
 
 
-def changes(start: Run, run: Run) -> dict[str, dict[str, float | None]]:
-    """:return: how each figure changed, with its interval, answer by answer."""
-    before, after = measures_of(start), measures_of(run)
-    told = {}
-    for name, (measure, groups) in before.items():
+def examined(run: Run, start: Run | None = None) -> Examined:
+    """Compute the figures of a model's answers, and how they changed from its start's."""
+    after = measures_of(run)
+    told = {name: figures([measure], groups)[0] for name, (measure, groups) in after.items()}
+    changes = {}
+    for name, (measure, groups) in (measures_of(start) if start else {}).items():
         one = compare(measure, after[name][0], groups)
-        told[name] = {'change': one.difference, 'low': one.low, 'high': one.high,
-                      'p_value': one.p_value}
-    return told
+        changes[name] = {'change': one.difference, 'low': one.low, 'high': one.high,
+                         'p_value': one.p_value}
+    return Examined(told, changes)
 
 
 def curve_of(folder: Path) -> list[dict[str, float]]:
@@ -101,34 +110,36 @@ def curve_of(folder: Path) -> list[dict[str, float]]:
     return told
 
 
-def claims_of(runs: Mapping[str, Mapping[int, Run]], start: Run) -> list[Claim]:
+def claims_of(runs: Mapping[str, Mapping[int, Examined]]) -> list[Claim]:
     """Hold the unified reward, mean over its seeds, against its aims."""
     if 'unified' not in runs:
         return [Claim('unified GRPO', None, reason='--arms without unified')]
-    of_seed = runs['unified'].values()
-    changed = [changes(start, run) for run in of_seed]
-    absence = [figures_of(run).get('absence') for run in of_seed]
+    seeds = runs['unified'].values()
 
-    def claim(name: str, values: list[float | None], target: float) -> Claim:
+    def claim(name: str, values: Sequence[float | None], target: float) -> Claim:
         if None in values:
             return Claim(name, None, reason='no instruction asks about it')
         return Claim(name, fmean(values), '', target)
 
+    def changed(name: str) -> list[float | None]:
+        return [one.changes.get(name, {}).get('change') for one in seeds]
+
+    absence = [one.figures.get('absence') for one in seeds]
     return [
-        claim(f'{MAIN}: unified GRPO over supervised',
-              [one.get(MAIN, {}).get('change') for one in changed], MORE_F1),
-        claim('VQA: unified GRPO over supervised',
-              [one.get('VQA', {}).get('change') for one in changed], LESS_VQA),
+        claim(f'{MAIN}: unified GRPO over supervised', changed(MAIN), MORE_F1),
+        claim('VQA: unified GRPO over supervised', changed('VQA'), LESS_VQA),
         claim('absence recognised, unified GRPO',
-              [one and one.value for one in absence], WANTED_ABSENCE)]
+              [figure and figure.value for figure in absence], WANTED_ABSENCE)]
 
 
-def print_runs(start: Mapping[str, Run], runs: Mapping[str, Mapping[int, Run]]) -> None:
+def print_runs(
+    starts: Mapping[str, Examined], runs: Mapping[str, Mapping[int, Examined]],
+) -> None:
     """Print the figures of every arm, mean and spread over its seeds."""
     table = Table('arm', 'seeds', *FIGURES, title='Held-out instructions')
-    rows = {**{f'start: {name}': {0: run} for name, run in start.items()}, **runs}
-    for name, of_seed in rows.items():
-        table.add_row(name, str(len(of_seed)), *_cells([figures_of(r) for r in of_seed.values()]))
+    rows = {**{f'start: {name}': {0: one} for name, one in starts.items()}, **runs}
+    for name, seeds in rows.items():
+        table.add_row(name, str(len(seeds)), *_cells([one.figures for one in seeds.values()]))
     Console().print(table)
 
 
@@ -140,25 +151,24 @@ def _cells(seeds: Sequence[Mapping[str, Figure]]) -> Iterator[str]:
 
 
 def details(
-    recipe: Recipe, starts: Mapping[str, Run], runs: Mapping[str, Mapping[int, Run]],
+    recipe: Recipe, starts: Mapping[str, Examined], runs: Mapping[str, Mapping[int, Examined]],
 ) -> dict[str, Any]:
     """:return: all figures, changes and curves, for the report."""
-    def told(run: Run) -> dict[str, Any]:
+    def told(one: Examined) -> dict[str, Any]:
         return {name: {'value': f.value, 'low': f.low, 'high': f.high, 'of': f.of}
-                for name, f in figures_of(run).items()}
+                for name, f in one.figures.items()}
 
     return {
         'steps': recipe.steps, 'scenes': recipe.scenes, 'options': list(recipe.options),
-        'starts': {name: told(run) for name, run in starts.items()},
+        'starts': {name: told(one) for name, one in starts.items()},
         'arms': {name: {'question': ARMS[name].question, 'seeds': {
-            str(seed): {
-                'figures': told(run), 'changes': changes(starts[ARMS[name].start], run),
-                'curve': curve_of(recipe.out / run_name(ARMS[name], seed))}
-            for seed, run in of_seed.items()}} for name, of_seed in runs.items()}}
+            str(seed): {'figures': told(one), 'changes': one.changes,
+                        'curve': curve_of(recipe.out / run_name(ARMS[name], seed))}
+            for seed, one in seeds.items()}} for name, seeds in runs.items()}}
 
 
 def measure(recipe: Recipe, wanted: Sequence[tuple[Arm, int]], jobs: int) -> tuple[
-        dict[str, Run], dict[str, dict[int, Run]]]:
+        dict[str, Examined], dict[str, dict[int, Examined]]]:
     """Examine the start points, and train and examine what is wanted, some at a time.
 
     :raises ArmError: one failed; the others are finished first.
@@ -168,13 +178,14 @@ def measure(recipe: Recipe, wanted: Sequence[tuple[Arm, int]], jobs: int) -> tup
 
     with ThreadPoolExecutor(jobs) as pool:
         needed = {arm.start for arm, _ in wanted} | {'supervised'}
-        starts = {name: pool.submit(examine, recipe.starts[name], recipe)
-                  for name in recipe.starts if name in needed}
-        asked = [(arm, seed, pool.submit(trained, arm, seed)) for arm, seed in wanted]
-    runs: dict[str, dict[int, Run]] = {}
-    for arm, seed, future in asked:
-        runs.setdefault(arm.name, {})[seed] = future.result()
-    return {name: future.result() for name, future in starts.items()}, runs
+        asked = {name: pool.submit(examine, recipe.starts[name], recipe)
+                 for name in recipe.starts if name in needed}
+        answered = [(arm, seed, pool.submit(trained, arm, seed)) for arm, seed in wanted]
+    starts = {name: future.result() for name, future in asked.items()}
+    runs: dict[str, dict[int, Examined]] = {}
+    for arm, seed, future in answered:
+        runs.setdefault(arm.name, {})[seed] = examined(future.result(), starts[arm.start])
+    return {name: examined(run) for name, run in starts.items()}, runs
 
 
 def main() -> int:
@@ -217,7 +228,7 @@ def main() -> int:
         print(f'bench grpo: {error}', file=sys.stderr)
         return 1
     print_runs(before, runs)
-    claims = claims_of(runs, before['supervised'])
+    claims = claims_of(runs)
     print_claims(claims, 'Training by rewards')
     if options.json:
         write_claims(options.json, claims, seed=options.seeds[0],

@@ -17,9 +17,10 @@ from vr_ros.training.rewards.advantages import ema_advantages, with_truth
 
 trl = pytest.importorskip('trl', reason='./run train grpo installs it')
 
-from transformers import GenerationConfig  # noqa: E402
+from transformers import GenerationConfig, get_scheduler  # noqa: E402
 
 from vr_ros.models.rows import left_padded  # noqa: E402
+from vr_ros.training.rewards.stages import CurriculumError  # noqa: E402
 from vr_ros.training.trainers.grpo import command, config  # noqa: E402
 from vr_ros.training.trainers.grpo.checkpoints import (  # noqa: E402
     SettingsError,
@@ -231,6 +232,7 @@ def test_a_picture_shows_the_first_group_that_differs(trainer) -> None:
     (['--data', 'x', '--steps', '0'], '--steps is at least 1'),
     (['--data', 'x', '--stage', 'a'], 'come together'),
     (['--data', 'x', '--truth-rollout', '--vllm', 'server'], 'needs --vllm off'),
+    (['--data', 'x', '--steps', '9', '--warm-up', '4', '--cool-down', '6'], 'longer than --steps'),
 ])
 def test_options_that_do_not_go_together(arguments, message) -> None:
     with pytest.raises(ValueError, match=message):
@@ -244,6 +246,43 @@ def test_options_that_do_not_go_together(arguments, message) -> None:
 def test_a_machine_that_does_not_fit(rows, tmp_path, arguments, message) -> None:
     with pytest.raises(ValueError, match=message):
         config.trainer_arguments(options_of(rows, tmp_path, *arguments), CARD, 1, goes_on=False)
+
+
+@pytest.mark.parametrize(('more', 'wanted'), [
+    ([], [1.0] * 6),
+    (['--warm-up', '2', '--cool-down', '3'], [0.0, 0.5, 1.0, 1.0, 2 / 3, 1 / 3]),
+])
+def test_the_learning_rate_over_the_steps(rows, tmp_path, more, wanted) -> None:
+    given = config.trainer_arguments(
+        options_of(rows, tmp_path, '--steps', '6', *more), CARD, 1, goes_on=False)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
+    schedule = get_scheduler(
+        given.lr_scheduler_type, optimizer, given.warmup_steps, given.max_steps,
+        given.lr_scheduler_kwargs)
+    rates = []
+    for _ in wanted:
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(('instead_of', 'message'), [
+    (['exact'], None),
+    (['exakt'], 'stage "boxes", instead_of: no verifier "exakt".*exact'),
+])
+def test_a_stage_in_place_of_a_verifier_that_is_not_there(
+        rows, tmp_path, instead_of, message) -> None:
+    file = tmp_path / 'own.json'
+    file.write_text(json.dumps({'name': 'own', 'rollouts': 4, 'stages': [{
+        'name': 'boxes', 'kind': 'reward', 'rows': ['medium'], 'instead_of': instead_of,
+        'verifier': 'visionreasoner'}]}))
+    arguments = '--curriculum', str(file), '--stage', 'boxes'
+    if message is None:
+        trainer_of(rows, tmp_path, *arguments)
+        return
+    with pytest.raises(CurriculumError, match=message):
+        trainer_of(rows, tmp_path, *arguments)
 
 
 def test_the_default_is_the_published_recipe(tmp_path) -> None:

@@ -67,6 +67,8 @@ def _add_learning(group: argparse._ArgumentGroup) -> None:
     add('--micro-batch', type=int, help='rollouts per forward pass and process (default: all)')
     add('--learning-rate', type=float, default=1e-6, help='of AdamW, after the warm-up')
     add('--warm-up', type=int, default=0, metavar='STEPS', help='until the learning rate is full')
+    add('--cool-down', type=int, default=0, metavar='STEPS',
+        help='at the end, until the learning rate is nothing: noise of small batches averages out')
     add('--weight-decay', type=float, default=1e-2, help='of AdamW')
     add('--clip-norm', type=float, default=1.0, help='of the gradient')
     add('--beta', type=float, default=1e-2, help='weight of the KL divergence from the start')
@@ -120,6 +122,8 @@ def check(options: argparse.Namespace) -> None:
     for name in ('steps', 'prompts', 'eval_steps', 'held_out_rows', 'keep'):
         if getattr(options, name) < 1:
             raise ValueError(f'--{name.replace("_", "-")} is at least 1')
+    if options.warm_up + options.cool_down > options.steps:
+        raise ValueError('--warm-up and --cool-down are longer than --steps together')
     if options.group < 2:
         raise ValueError('--group is at least 2: a rollout is held against the others of its group')
     if bool(options.curriculum) != bool(options.stage):
