@@ -19,14 +19,16 @@ from vr_ros.sim.truth import COLOURS, KINDS, SIZES  # noqa: E402
 from vr_ros.training.trainers.sim_batches import IGNORED, BatchMaker  # noqa: E402
 from vr_ros.training.trainers.sim_model import Architecture, LayerTap, build_model  # noqa: E402
 from vr_ros.training.trainers.sim_tiny import make_tokenizer  # noqa: E402
+from vr_ros.training.trainers.sim_word_head import (  # noqa: E402
+    WordHead,
+    next_colours,
+    word_losses,
+)
 from vr_ros.training.trainers.sim_words import (  # noqa: E402
     CONTRADICTS,
     FITS,
     NOT_ASKED,
-    WordHead,
     WordRows,
-    next_colours,
-    word_losses,
 )
 
 SIZE = Size(168, 168)
@@ -123,6 +125,28 @@ def test_words_fit_or_contradict_what_is_looked_for(rows, batch):
     assert plain > 60 and min(seen.values()) > 50
 
 
+def test_what_is_alike_is_found_where_it_was_listed_last(rows, batch):
+    places = list(rows.batches.columns)
+    wanted = dict(zip(map(tuple, batch.kinds.tolist()), batch.alike.tolist(), strict=True))
+    found = 0
+    for number, ids in enumerate(batch.input_ids):
+        words = [rows.batches.tokenizer.decode([token]) for token in ids]
+        text = ''.join(words)
+        names = re.findall(r' (r\dc\d) \w+ (\w+ \w+) (?=yes|no|reference)', text)
+        columns = sorted(column for row, column in wanted if row == number)
+        assert [words[column].strip() for column in columns] == [
+            name.split()[1] for _, name in names]
+        for at, (column, (_, name)) in enumerate(zip(columns, names, strict=True)):
+            before = [place for place, other in names[:at] if other == name]
+            token = wanted[number, column]
+            if not before:
+                assert token == len(places)
+                continue
+            assert rows.batches.tokenizer.decode([places[token]]).strip() == before[-1]
+            found += 1
+    assert found > 100
+
+
 def test_sides_are_learnt_where_columns_tell_them(rows, batch):
     said = {'yes': 0, 'no': 0}
     for _, response, learnt in texts(rows, batch):
@@ -209,7 +233,7 @@ def test_the_head_teaches_the_layers_below_it_alone(rows):
                          vision_intermediate=32, heads=4)
     torch.manual_seed(0)
     model = build_model(small, rows.batches.tokenizer, SIZE)
-    head = WordHead(small.hidden)
+    head = WordHead(small.hidden, len(rows.batches.columns))
     drawn = WordRows(rows.batches).draw(8)
     text, fit, parts = word_losses(
         model, LayerTap(model, 2), head, drawn, rows.batches.verdicts)

@@ -27,13 +27,8 @@ from vr_ros.training.trainers.sim_model import (
     equal_images,
     number_loss,
 )
-from vr_ros.training.trainers.sim_words import (
-    FIRST_COLOURS,
-    WordHead,
-    WordRows,
-    next_colours,
-    word_losses,
-)
+from vr_ros.training.trainers.sim_word_head import WordHead, next_colours, word_losses
+from vr_ros.training.trainers.sim_words import FIRST_COLOURS, WordRows
 
 CHUNKS = 3
 CHECKPOINT = 'checkpoint.pt'
@@ -108,7 +103,8 @@ class ReasonerTrainer:
         )
         self.out = out
         self.head = DenseHead(model.config.text_config.hidden_size, batches.size)
-        self.word_head = WordHead(model.config.text_config.hidden_size)
+        self.word_head = WordHead(
+            model.config.text_config.hidden_size, len(batches.columns))
         self.tap, self.word_tap, self.place_tap = (
             LayerTap(model, layer) for layer in (dense_layer, word_layer, place_layer))
         self.words, self._verdicts = WordRows(batches), list[float]()

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
-from torch import nn
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from vr_ros.core.types import Task
 from vr_ros.sim.instructions import SimInstruction
@@ -25,10 +22,8 @@ from vr_ros.sim.truth import COLOURS, KINDS, SIZES, FrameTruth
 from vr_ros.sim.vocabulary import Noun
 from vr_ros.training.sim_targets import LIST_OPENING, model_objects
 from vr_ros.training.trainers.sim_batches import IGNORED, BatchMaker
-from vr_ros.training.trainers.sim_model import LayerTap
 
 FIRST_COLOURS = 2
-CHUNKS = 3
 # What is learnt slowest is what words alone can teach.
 SLOW_SHARE = 0.75
 # Of the rows have one object in a column at most: there words alone tell the order from the left.
@@ -51,6 +46,9 @@ class WordBatch(NamedTuple):
     :param names: (P, 2) row and column of each word of a listed name.
     :param fits: (P, 2) NOT_ASKED, FITS or CONTRADICTS: the word against the noun, and against the
         noun that it is related to.
+    :param kinds: (K, 2) row and column of the last word of each listed name.
+    :param alike: (K,) number of the place where the last one of the same colour and kind was listed
+        before; the number of places for none.
     """
 
     input_ids: torch.Tensor
@@ -59,6 +57,8 @@ class WordBatch(NamedTuple):
     weights: torch.Tensor
     names: torch.Tensor
     fits: torch.Tensor
+    kinds: torch.Tensor
+    alike: torch.Tensor
 
 
 class WordRows:
@@ -72,23 +72,28 @@ class WordRows:
         token = batches.tokenizer.convert_tokens_to_ids
         self._image = token('<|image_pad|>')
         self._list, self._divider = token([LIST_OPENING, ';'])
+        self._places = {place: number for number, place in enumerate(batches.columns)}
         self._fields = [{self._word(word): word for word in words} for words in _WORDS]
 
     def draw(self, rows: int) -> WordBatch:
         """Make rows of one training step."""
         made = [self._row() for _ in range(rows)]
         ids, mask, labels = self.batches.pad([(prompt, wanted) for prompt, wanted, *_ in made])
-        names, fits = [], []
+        names, fits, kinds, alike = [], [], [], []
         for number, (prompt, wanted, kept, instruction) in enumerate(made):
             start = len(prompt)
             labels[number, start:start + len(wanted)][~torch.tensor(kept)] = IGNORED
             for column, verdict in self._names(wanted, instruction):
                 names.append((number, start + column))
                 fits.append(verdict)
+            for column, place in self._alike(wanted):
+                kinds.append((number, start + column))
+                alike.append(place)
         is_question = torch.tensor([i.task is Task.VQA for *_, i in made])
         return WordBatch(
             ids, mask, labels, self.batches.weigh(labels, is_question),
-            torch.tensor(names).view(-1, 2), torch.tensor(fits).view(-1, 2))
+            torch.tensor(names).view(-1, 2), torch.tensor(fits).view(-1, 2),
+            torch.tensor(kinds).view(-1, 2), torch.tensor(alike, dtype=torch.long))
 
     def _row(self) -> tuple[list[int], list[int], list[bool], SimInstruction]:
         """:return: tokens of prompt and response, which of the response's are to be learnt, and
@@ -192,13 +197,29 @@ class WordRows:
     ) -> list[tuple[int, tuple[int, int]]]:
         """:return: column of each word of a listed name, and how it fits noun and anchor."""
         nouns = instruction.query.noun, instruction.query.anchor
-        stops = (self.batches.match_opening, self.batches.end)
-        begin = wanted.index(self._list)
-        end = next(i for i, token in enumerate(wanted) if token in stops)
         return [
             (i, tuple(_fit(noun, field, words[wanted[i]]) for noun in nouns))
-            for i in range(begin + 1, end)
+            for i in self._listed(wanted)
             for field, words in enumerate(self._fields) if wanted[i] in words]
+
+    def _alike(self, wanted: Sequence[int]) -> list[tuple[int, int]]:
+        """:return: column of the last word of each listed name, and the number of the place where
+            its colour and kind were listed before."""
+        told, place, latest = [], 0, dict[tuple[int, int], int]()
+        for i in self._listed(wanted):
+            if wanted[i] in self._places:
+                place = self._places[wanted[i]]
+            elif wanted[i] in self._fields[_KIND]:
+                name = wanted[i - 1], wanted[i]
+                told.append((i, latest.get(name, len(self._places))))
+                latest[name] = place
+        return told
+
+    def _listed(self, wanted: Sequence[int]) -> range:
+        """:return: columns of the list in a response."""
+        stops = (self.batches.match_opening, self.batches.end)
+        begin = wanted.index(self._list)
+        return range(begin + 1, next(i for i, token in enumerate(wanted) if token in stops))
 
     def _word(self, word: str) -> int:
         ids = self.batches.tokenizer(f' {word}', add_special_tokens=False)['input_ids']
@@ -208,76 +229,3 @@ class WordRows:
 
 def _fit(noun: Noun, field: int, word: str) -> int:
     return NOT_ASKED if not noun[field] else FITS if noun[field] == word else CONTRADICTS
-
-
-class WordHead(nn.Module):
-    """Reads off each word of a listed name, by one linear layer, whether it fits what is asked for.
-
-    A verdict must hold several words against the words asked for. Sizes and kinds were found out
-    from the verdicts alone; the eight colours never were, not in 100,000 instructions, and not with
-    this head either: to match colours is worth nothing before most of them match. With two colours
-    it takes 30 steps, and each further one 10; so rows begin with two.
-    """
-
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(hidden)
-        self.read = nn.Linear(hidden, 6)
-
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """:return: (P, 2, 3) logits for states (P, hidden)."""
-        return self.read(self.norm(states.float())).view(-1, 2, 3)
-
-
-def word_losses(
-    model: Qwen2_5_VLForConditionalGeneration, tap: LayerTap, head: WordHead, batch: WordBatch,
-    verdicts: Iterable[int],
-) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
-    """:return: next-token loss, the head's loss, and shares right: verdicts, and words that fit or
-        contradict."""
-    embeddings = model.get_input_embeddings()(batch.input_ids)
-    lengths = batch.attention_mask.sum(1)
-    row_in_chunk = torch.empty(len(lengths), dtype=torch.long)
-    logits, wanted, weights, states, fits = [], [], [], [], []
-    for rows in lengths.argsort().chunk(CHUNKS):
-        end = int(lengths[rows].max())
-        with torch.autocast('cpu', dtype=torch.bfloat16):
-            hidden = model.model.language_model(
-                inputs_embeds=embeddings[rows, :end],
-                attention_mask=batch.attention_mask[rows, :end],
-                position_ids=torch.arange(end).expand(3, len(rows), end),
-                use_cache=False,
-            ).last_hidden_state
-            labels = batch.labels[rows, 1:end]
-            counted = labels != IGNORED
-            logits.append(model.lm_head(hidden[:, :-1][counted]).float())
-        wanted.append(labels[counted])
-        weights.append(batch.weights[rows, 1:end][counted])
-        row_in_chunk.fill_(-1)
-        row_in_chunk[rows] = torch.arange(len(rows))
-        name_rows = row_in_chunk[batch.names[:, 0]]
-        here = name_rows >= 0
-        states.append(tap.states(name_rows[here], batch.names[here, 1]))
-        fits.append(batch.fits[here])
-    wanted, weights, fits = torch.cat(wanted), torch.cat(weights), torch.cat(fits)
-    logits = torch.cat(logits)
-    text = (F.cross_entropy(logits, wanted, reduction='none') * weights).sum() / weights.sum()
-    read = head(torch.cat(states))
-    fit = F.cross_entropy(read.flatten(0, 1), fits.flatten())
-    is_verdict = torch.isin(wanted, torch.tensor(sorted(verdicts)))
-    return text, fit, {
-        'word_verdicts': _share((logits.argmax(-1) == wanted)[is_verdict]),
-        'word_fits': _share((read.argmax(-1) == fits)[fits != NOT_ASKED])}
-
-
-def next_colours(colours: int, shares: Sequence[float], wanted: float = 0.97) -> int:
-    """Add a colour once the last three steps had so many of the verdicts right.
-
-    :param shares: right verdicts of each step since the last colour came in.
-    """
-    is_mastered = len(shares) >= 3 and min(shares[-3:]) >= wanted
-    return min(len(COLOURS), colours + 1) if is_mastered else colours
-
-
-def _share(right: torch.Tensor) -> float:
-    return float(right.float().mean()) if len(right) else 1.0
