@@ -25,7 +25,7 @@ class WordHead(nn.Module):
     this head either: to match colours is worth nothing before most of them match. With two colours
     it takes 30 steps, and each further one 10; so rows begin with two.
 
-    The last word of a name is also asked where the same colour and kind were listed before: to
+    The last word of a name is also asked where else the same colour and kind were listed: to
     group what is alike, as a caption does, the model must find its own words again.
     """
 

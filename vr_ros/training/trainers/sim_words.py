@@ -46,9 +46,9 @@ class WordBatch(NamedTuple):
     :param names: (P, 2) row and column of each word of a listed name.
     :param fits: (P, 2) NOT_ASKED, FITS or CONTRADICTS: the word against the noun, and against the
         noun that it is related to.
-    :param kinds: (K, 2) row and column of the last word of each listed name.
-    :param alike: (K,) number of the place where the last one of the same colour and kind was listed
-        before; the number of places for none.
+    :param kinds: (K, 2) row and column of the last word of each name.
+    :param alike: (K,) number of the place, other than its own, where the same colour and kind were
+        last listed before; the number of places for none.
     """
 
     input_ids: torch.Tensor
@@ -203,16 +203,22 @@ class WordRows:
             for field, words in enumerate(self._fields) if wanted[i] in words]
 
     def _alike(self, wanted: Sequence[int]) -> list[tuple[int, int]]:
-        """:return: column of the last word of each listed name, and the number of the place where
-            its colour and kind were listed before."""
-        told, place, latest = [], 0, dict[tuple[int, int], int]()
-        for i in self._listed(wanted):
+        """:return: column of the last word of each name, in the list and behind it, and the number
+            of the place where its colour and kind were last listed before, other than its own."""
+        told, place = [], 0
+        listed: dict[tuple[int, int], list[int]] = {}
+        columns = self._listed(wanted)
+        for i in range(columns.start, len(wanted)):
+            if wanted[i] == self.batches.end:
+                break
             if wanted[i] in self._places:
                 place = self._places[wanted[i]]
             elif wanted[i] in self._fields[_KIND]:
-                name = wanted[i - 1], wanted[i]
-                told.append((i, latest.get(name, len(self._places))))
-                latest[name] = place
+                places = listed.setdefault((wanted[i - 1], wanted[i]), [])
+                others = [other for other in places if other != place]
+                told.append((i, others[-1] if others else len(self._places)))
+                if i in columns:
+                    places.append(place)
         return told
 
     def _listed(self, wanted: Sequence[int]) -> range:
