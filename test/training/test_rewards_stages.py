@@ -21,7 +21,13 @@ from vr_ros.training.rewards.stages import (
     rows_by_stage,
     teachable,
 )
-from vr_ros.training.rewards.verifier import Rollout
+from vr_ros.training.rewards.verifier import (
+    Judge,
+    Judgement,
+    Rollout,
+    Verifier,
+    parameters_of,
+)
 
 BOXES = [{'bbox_2d': [100, 100, 200, 200], 'point_2d': [150, 150]}]
 RESPONSE = ('### Image Description: A red mug.\n### Rationales: Because.\n### Step 1: Look.\n'
@@ -113,6 +119,66 @@ def stage(**changes: Any) -> dict[str, Any]:
     return changed(stages=[{**GOOD['stages'][0], **changes}])
 
 
+@pytest.mark.parametrize(('verifier', 'parameters', 'message'), [
+    ('counting', {'partal': 0}, 'counting has no parameter "partal"; did you mean "partial"'),
+    ('counting', {'partial': 'half'}, "partial is 'half', not of type float"),
+    ('counting', {'partial': 1}, 'partial is 1, not from 0'),
+    ('exact', {'case': True}, 'exact has no parameter "case"'),
+    ('numeric', {'relative': -1}, 'a tolerance is below 0'),
+    ('visionreasoner', {'mode': 'united'}, "mode is 'united'"),
+    ('detection', {'iou_threshold': 2}, 'above 0 and at most 1'),
+    ('detection', {'det_reward_ratio': {'mapp': 1}}, 'det_reward_ratio has no "mapp"'),
+    ('mixture', {'parts': {'lenght': 1}}, 'parts has no "lenght"; did you mean "length"'),
+    ('mixture', {'parts': {'length': 0}}, 'no part has a weight'),
+    ('mixture', {'parts': {'length': 1}, 'most_tokens': 0}, 'most_tokens is not above 0'),
+    ('mixture', {'parts': {'length': 1}, 'sections': [5]}, 'sections are titles'),
+    # What a row lacks comes last: what is wrong for all rows is found in spite of it.
+    ('mixture', {'parts': {'keywords': 1, 'answer': 1}, 'answer': {'verifier': 'numerik'}},
+     'no verifier "numerik"; did you mean "numeric"'),
+    ('mixture', {'parts': {'similarity': 1, 'answer': 1},
+                 'answer': {'verifier': 'numeric', 'parameters': {'relativ': 1}}},
+     'numeric has no parameter "relativ"'),
+    ('mixture', {'parts': {'answer': 1}, 'answer': {'verifier': ['numeric']}}, 'answer names a'),
+])
+def test_wrong_parameters_of_a_stage_are_named_without_any_row(
+        verifier, parameters, message) -> None:
+    with pytest.raises(CurriculumError, match='^stage "one", parameters: ') as error:
+        curriculum_from(stage(verifier=verifier, parameters=parameters))
+    assert message in str(error.value) and 'sample' not in str(error.value)
+
+
+@pytest.mark.parametrize('parameters', [
+    {'parts': {'keywords': 1}}, {'parts': {'similarity': 1}}, {'parts': {'objects': 1}}, {},
+    {'parts': {'answer': 1}}, {'parts': {'answer': 1}, 'answer': {'verifier': 'numeric'}},
+])
+def test_what_a_row_may_bring_is_not_asked_of_a_stage(parameters) -> None:
+    [made] = curriculum_from(stage(verifier='mixture', parameters=parameters)).stages
+    assert made.parameters == parameters
+
+
+def test_a_stage_may_name_a_verifier_of_ones_own() -> None:
+    def prepare(sample: Sample) -> Judge:
+        strict = parameters_of(sample, {'strict': False})['strict']
+        length = float(sample.ground_truth)   # not what a verifier should raise
+        return lambda rollout: Judgement(float(len(rollout.response) == length), 1.0, strict)
+
+    mine = default_registry().with_verifiers(Verifier('mine', prepare))
+    own = stage(verifier='mine', instead_of=['mine'], parameters={'strict': True})
+    assert curriculum_from(own, mine).stages[0].verifier == 'mine'
+    with pytest.raises(CurriculumError, match='verifier: no verifier "mine"'):
+        curriculum_from(own)
+    with pytest.raises(CurriculumError, match='mine has no parameter "strickt"'):
+        curriculum_from(stage(verifier='mine', parameters={'strickt': True}), mine)
+
+
+@pytest.mark.parametrize('name', [
+    '', '.', '..', '../victim', 'a/b', '/etc', 'a b', 'answers.jsonl', 'é', 'a\n', 'x' * 65, '~'])
+def test_the_name_of_a_stage_is_that_of_a_folder_in_the_folder(name) -> None:
+    with pytest.raises(CurriculumError, match='1 to 64 letters, digits, _ and -'):
+        curriculum_from(stage(name=name))
+    assert curriculum_from(stage(name='Step_1-b' * 8)).stages[0].name == 'Step_1-b' * 8
+
+
 @pytest.mark.parametrize(('content', 'message'), [
     ([], 'a curriculum is a JSON object'),
     ({'name': 'x'}, 'has no rollouts, stages'),
@@ -126,7 +192,13 @@ def stage(**changes: Any) -> dict[str, Any]:
     (stage(rows=['eazy']), "stage \"one\": 'eazy' is not a valid Difficulty"),
     (stage(epochs=0), 'epochs are at least 1'),
     (stage(epochs=True), 'epochs is True'),
-    (stage(format_ratio=-1), 'stage "one": .*format_ratio is -1'),
+    (stage(format_ratio=-1), '^stage "one": format_ratio is -1, not a number from 0 on$'),
+    (stage(accuracy_ratio=float('nan')), '^stage "one": accuracy_ratio is nan'),
+    (stage(accuracy_ratio=0, format_ratio=0.0), 'stage "one": .* both weigh nothing'),
+    (stage(rows=[]), 'stage "one": it takes no rows'),
+    (stage(verifier='mixtur'), 'stage "one", verifier: no verifier "mixtur"; did you mean "mixtu'),
+    (stage(instead_of=['exact', 'exakt']), 'stage "one", instead_of: no verifier "exakt"'),
+    (stage(parameters={'partial': 0}), 'stage "one" has parameters, but names no verifier'),
     (stage(parameter={}), 'did you mean "parameters"'),
 ])
 def test_wrong_definitions_are_named(content, message) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from vr_ros.core.mathematics import same_value
 from vr_ros.core.text_match import edit_distance, exact_match, read_number
-from vr_ros.training.rewards.samples import Sample, SampleError
+from vr_ros.training.rewards.samples import ParameterError, Sample, SampleError
 from vr_ros.training.rewards.text_checks import answer_text, section_line, tag_share
 from vr_ros.training.rewards.verifier import (
     Judge,
@@ -94,11 +94,11 @@ def _prepare_exact(sample: Sample) -> Judge:
 def _prepare_numeric(sample: Sample) -> Judge:
     """Parameters: ``relative`` and ``absolute`` tolerance; the larger one counts."""
     values = parameters_of(sample, {'relative': 0.0, 'absolute': 1e-9})
+    if min(values.values()) < 0:
+        raise ParameterError(f'{sample.title}: a tolerance is below 0')
     truth = read_number(sample.ground_truth.replace(',', ''))
     if truth is None:
         raise SampleError(f'{sample.title}: {sample.ground_truth!r} is no number')
-    if min(values.values()) < 0:
-        raise SampleError(f'{sample.title}: a tolerance is below 0')
     tolerance = max(values['relative'] * abs(truth), values['absolute'])
 
     def compare(answer: str) -> float:
@@ -136,7 +136,7 @@ def _prepare_counting(sample: Sample) -> Judge:
     """Parameters: ``partial``, what a count that is nearly right is worth at most, below 1."""
     partial = parameters_of(sample, {'partial': 0.5})['partial']
     if not 0 <= partial < 1:
-        raise SampleError(f'{sample.title}: partial is {partial}, not from 0 to below 1')
+        raise ParameterError(f'{sample.title}: partial is {partial}, not from 0 to below 1')
     truth = read_number(sample.ground_truth)
     if truth is None or truth < 0 or not truth.is_integer():
         raise SampleError(f'{sample.title}: {sample.ground_truth!r} is no count')

@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from vr_ros.core.geometry import box_iou_matrix
 from vr_ros.core.matching import best_pairs
 from vr_ros.core.types import Size
-from vr_ros.training.rewards.samples import Sample, SampleError, suggestion
+from vr_ros.training.rewards.samples import ParameterError, Sample, SampleError, suggestion
 from vr_ros.training.rewards.schedules import AVERAGE, Steps, thresholds_from
 from vr_ros.training.rewards.text_checks import TAGS
 from vr_ros.training.rewards.unified import REPORT_NAMES, REPORTED_IOUS, iou_report
@@ -230,16 +230,16 @@ def _settings(sample: Sample) -> Settings:
     weights = values['det_reward_ratio']
     for name, weight in weights.items():
         if name not in (*TERMS, COMPLETENESS):
-            raise SampleError(f'{sample.title}: det_reward_ratio has no "{name}"; '
-                              f'{suggestion(name, (*TERMS, COMPLETENESS))}')
+            raise ParameterError(f'{sample.title}: det_reward_ratio has no "{name}"; '
+                                 f'{suggestion(name, (*TERMS, COMPLETENESS))}')
         if not isinstance(weight, int | float) or not 0 <= weight <= 1:
-            raise SampleError(f'{sample.title}: {name} is {weight!r}, not a number from 0 to 1')
+            raise ParameterError(f'{sample.title}: {name} is {weight!r}, not a number from 0 to 1')
     terms = {name: float(weights[name]) for name in TERMS if weights.get(name)}
     if not terms:
-        raise SampleError(f'{sample.title}: det_reward_ratio gives no term a weight')
+        raise ParameterError(f'{sample.title}: det_reward_ratio gives no term a weight')
     try:
         thresholds = thresholds_from(values['iou_threshold'] or 'dynamic')
     except ValueError as error:
-        raise SampleError(f'{sample.title}: {error}') from error
+        raise ParameterError(f'{sample.title}: {error}') from error
     return Settings(terms, float(weights.get(COMPLETENESS, 0)), thresholds,
                     values['det_verifier_normalized'])

@@ -9,7 +9,13 @@ import json
 from collections.abc import Callable, Mapping
 
 from vr_ros.training.rewards.matching import Targets
-from vr_ros.training.rewards.samples import Sample, SampleError, suggestion
+from vr_ros.training.rewards.samples import (
+    ParameterError,
+    Sample,
+    SampleError,
+    is_weight,
+    suggestion,
+)
 from vr_ros.training.rewards.text_checks import has_sections, section_text, tag_share
 from vr_ros.training.rewards.unified import FULL_ACCURACY, read_targets, score_objects
 from vr_ros.training.rewards.verifier import (
@@ -57,16 +63,18 @@ def mixture_verifier(find: Callable[[str], Verifier], similarity: Similarity | N
     def prepare(sample: Sample) -> Judge:
         values = parameters_of(sample, PARAMETERS)
         weights = _weights(sample, values['parts'])
+        if values['most_tokens'] <= 0:
+            raise ParameterError(f'{sample.title}: most_tokens is not above 0')
+        if not all(isinstance(title, str) for title in values['sections']):
+            raise ParameterError(f'{sample.title}: sections are titles, not {values["sections"]!r}')
+        judge_answer = (
+            _answer_judge(sample, values['answer'], find) if 'answer' in weights else None)
         if 'similarity' in weights and similarity is None:
             raise SampleError(f'{sample.title}: no model was given that compares image and text')
         keywords = [str(word).lower() for word in values['keywords']]
         if 'keywords' in weights and not keywords:
             raise SampleError(f'{sample.title}: it has no keywords')
-        if values['most_tokens'] <= 0:
-            raise SampleError(f'{sample.title}: most_tokens is not above 0')
         targets = _targets(sample, values['objects']) if 'objects' in weights else None
-        judge_answer = (
-            _answer_judge(sample, values['answer'], find) if 'answer' in weights else None)
 
         def judge(rollout: Rollout) -> Judgement:
             parts: dict[str, float] = {}
@@ -98,12 +106,15 @@ def mixture_verifier(find: Callable[[str], Verifier], similarity: Similarity | N
 def _weights(sample: Sample, parts: Mapping[str, float]) -> dict[str, float]:
     for name, weight in parts.items():
         if name not in PARTS:
-            raise SampleError(f'{sample.title}: parts has no "{name}"; {suggestion(name, PARTS)}')
-        if not isinstance(weight, int | float) or not 0 <= weight < float('inf'):
-            raise SampleError(f'{sample.title}: part {name} has the weight {weight!r}')
+            raise ParameterError(
+                f'{sample.title}: parts has no "{name}"; {suggestion(name, PARTS)}')
+        if not is_weight(weight):
+            raise ParameterError(f'{sample.title}: part {name} has the weight {weight!r}')
     weights = {name: float(parts[name]) for name in PARTS if parts.get(name)}
     if not weights:
-        raise SampleError(f'{sample.title}: no part has a weight')
+        # Without any, those of the row are still to come where this is a stage's.
+        kind = ParameterError if parts else SampleError
+        raise kind(f'{sample.title}: no part has a weight')
     return weights
 
 
@@ -117,8 +128,15 @@ def _targets(sample: Sample, objects: list | None) -> Targets:
 def _answer_judge(sample: Sample, answer: Mapping, find: Callable[[str], Verifier]) -> Judge:
     name, parameters = answer.get('verifier', ''), answer.get('parameters', {})
     if name == 'mixture':
-        raise SampleError(f'{sample.title}: a mixture within a mixture')
-    return find(name).prepare(Sample(
+        raise ParameterError(f'{sample.title}: a mixture within a mixture')
+    if not isinstance(name, str) or not isinstance(parameters, Mapping):
+        raise ParameterError(f'{sample.title}: answer names a verifier and gives it an object of'
+                             f' parameters, not {dict(answer)!r}')
+    try:
+        verifier = find(name)
+    except SampleError as error:
+        raise (ParameterError if name else SampleError)(f'{sample.title}: {error}') from error
+    return verifier.prepare(Sample(
         verifier=name, ground_truth=sample.ground_truth, data_source=sample.data_source,
         id=sample.id, parameters=parameters, image_size=sample.image_size, image=sample.image))
 

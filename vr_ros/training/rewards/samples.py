@@ -23,6 +23,10 @@ class SampleError(ValueError):
     """A row that cannot be scored, whatever the response: the message names it and says why."""
 
 
+class ParameterError(SampleError):
+    """A parameter of a sample is wrong, whatever its ground truth."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """What a response is held against.
@@ -57,7 +61,7 @@ class Sample:
             raise SampleError(f'{self.title}: the parameters are no JSON object')
         for name in ('accuracy_ratio', 'format_ratio'):
             ratio = getattr(self, name)
-            if ratio is not None and not _is_weight(ratio):
+            if ratio is not None and not is_weight(ratio):
                 raise SampleError(f'{self.title}: {name} is {ratio!r}, not a number from 0 on')
 
     @property
@@ -178,15 +182,16 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f'did you mean "{likely}"?' if likely else f'there are: {", ".join(names) or "none"}'
 
 
+def is_weight(value: Any) -> bool:
+    """Tell whether a value is a finite number from 0 on."""
+    return (isinstance(value, int | float) and not isinstance(value, bool)
+            and math.isfinite(value) and value >= 0)
+
+
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_nulls(part) for key, part in value.items() if part is not None}
     return value
-
-
-def _is_weight(value: Any) -> bool:
-    return (isinstance(value, int | float) and not isinstance(value, bool)
-            and math.isfinite(value) and value >= 0)
 
 
 def _size(value: Any) -> Size:

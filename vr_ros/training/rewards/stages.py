@@ -7,6 +7,7 @@ for right answers, and hard ones are first shown with their answers.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -16,9 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from vr_ros.training.rewards.samples import Sample, SampleError, suggestion
+from vr_ros.training.rewards.registry import Registry, default_registry
+from vr_ros.training.rewards.samples import (
+    ParameterError,
+    Sample,
+    SampleError,
+    is_weight,
+    suggestion,
+)
 
 KINDS = ('supervised', 'reward')
+# A stage's rows lie in a folder of its name.
+STAGE_NAME = re.compile('[A-Za-z0-9_-]{1,64}')
 
 
 class Difficulty(Enum):
@@ -145,10 +155,11 @@ def curriculum_names() -> tuple[str, ...]:
         if entry.name.endswith('.json')))
 
 
-def load_curriculum(name: str) -> Curriculum:
+def load_curriculum(name: str, registry: Registry | None = None) -> Curriculum:
     """Read a curriculum that comes with the package, or a JSON file.
 
     :param name: one of :func:`curriculum_names`, or a path that ends in .json.
+    :param registry: verifiers that the stages may name; None: :func:`~.registry.default_registry`.
     :raises CurriculumError: there is none, or it is wrong.
     """
     try:
@@ -158,21 +169,23 @@ def load_curriculum(name: str) -> Curriculum:
             text = _folder().joinpath(f'{name}.json').read_text(encoding='utf-8')
         else:
             raise CurriculumError(f'no curriculum "{name}"; {suggestion(name, curriculum_names())}')
-        return curriculum_from(json.loads(text))
+        return curriculum_from(json.loads(text), registry)
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, CurriculumError):
             raise
         raise CurriculumError(f'{name}: {error}') from error
 
 
-def curriculum_from(content: Any) -> Curriculum:
+def curriculum_from(content: Any, registry: Registry | None = None) -> Curriculum:
     """Make a curriculum of a JSON object.
 
+    :param registry: see :func:`load_curriculum`.
     :raises CurriculumError: something in it is wrong; the message names the stage.
     """
     values = _checked('a curriculum', content, {
         'name': str, 'rollouts': int, 'stages': list, 'source': str}, ('source',))
-    stages = tuple(_stage(entry) for entry in values['stages'])
+    registry = registry or default_registry()
+    stages = tuple(_stage(entry, registry) for entry in values['stages'])
     names = [stage.name for stage in stages]
     if not names or len(set(names)) < len(names):
         raise CurriculumError('a curriculum has stages, each with a name of its own')
@@ -181,7 +194,7 @@ def curriculum_from(content: Any) -> Curriculum:
     return Curriculum(values['name'], values['rollouts'], stages, values.get('source', ''))
 
 
-def _stage(content: Any) -> Stage:
+def _stage(content: Any, registry: Registry) -> Stage:
     title = 'a stage'
     if isinstance(content, Mapping) and isinstance(content.get('name'), str):
         title = f'stage "{content["name"]}"'
@@ -190,21 +203,59 @@ def _stage(content: Any) -> Stage:
         'name': str, 'kind': str, 'rows': list, 'epochs': int, 'verifier': str,
         'instead_of': list, 'parameters': dict, 'accuracy_ratio': (int, float),
         'format_ratio': (int, float)}, optional)
+    if not STAGE_NAME.fullmatch(values['name']):
+        raise CurriculumError(f'{title}: its rows lie in a folder of its name, which is made of 1'
+                              ' to 64 letters, digits, _ and -')
     if values['kind'] not in KINDS:
         raise CurriculumError(f'{title}: kind is one of {", ".join(KINDS)}')
     try:
         values['rows'] = tuple(Difficulty(row) for row in values['rows'])
     except ValueError as error:
         raise CurriculumError(f'{title}: {error}; rows are easy, medium, hard') from error
+    if not values['rows']:
+        raise CurriculumError(f'{title}: it takes no rows: name some of easy, medium, hard')
     values['instead_of'] = tuple(map(str, values.get('instead_of', ())))
     if values.get('epochs', 1) < 1:
         raise CurriculumError(f'{title}: epochs are at least 1')
     stage = Stage(**values)
-    try:
-        replace(stage, instead_of=()).of(Sample('none', ''))
-    except SampleError as error:
-        raise CurriculumError(f'{title}: {error}') from error
+    _check_reward(title, stage, registry)
     return stage
+
+
+def _check_reward(title: str, stage: Stage, registry: Registry) -> None:
+    """Find out before any row is read whether a stage's reward can be one.
+
+    :raises CurriculumError: it cannot.
+    """
+    ratios = {name: getattr(stage, name) for name in ('accuracy_ratio', 'format_ratio')}
+    for name, ratio in ratios.items():
+        if ratio is not None and not is_weight(ratio):
+            raise CurriculumError(f'{title}: {name} is {ratio!r}, not a number from 0 on')
+    if set(ratios.values()) == {0}:
+        raise CurriculumError(f'{title}: accuracy and format both weigh nothing')
+    if stage.parameters and not stage.verifier:
+        raise CurriculumError(f'{title} has parameters, but names no verifier that takes them')
+    named = [('instead_of', name) for name in stage.instead_of]
+    for key, name in [('verifier', stage.verifier)] * bool(stage.verifier) + named:
+        try:
+            registry.find(name)
+        except SampleError as error:
+            raise CurriculumError(f'{title}, {key}: {error}') from error
+    if stage.verifier:
+        _check_parameters(title, stage, registry)
+
+
+def _check_parameters(title: str, stage: Stage, registry: Registry) -> None:
+    """Hold a stage's parameters against its verifier; a row may have more of its own."""
+    sample = Sample(stage.verifier, '', parameters=stage.parameters)
+    try:
+        registry.find(stage.verifier).prepare(sample)
+    except ParameterError as error:
+        message = str(error).removeprefix(f'{sample.title}: ')
+        raise CurriculumError(f'{title}, parameters: {message}') from error
+    except Exception:
+        # There is no truth to read here: whatever else is wrong says nothing of the parameters.
+        return
 
 
 def _checked(title: str, content: Any, types: Mapping[str, Any], optional: Sequence[str]

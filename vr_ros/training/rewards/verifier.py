@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vr_ros.training.rewards.samples import Sample, SampleError, suggestion
+from vr_ros.training.rewards.samples import ParameterError, Sample, is_weight, suggestion
 
 
 class VerifierError(RuntimeError):
@@ -53,12 +53,13 @@ Judge = Callable[[Rollout], Judgement]
 class Verifier:
     """A way to score responses, by name.
 
-    :param prepare: reads a sample's truth and parameters, raises SampleError where they are wrong,
-        and gives what judges responses to it. That never raises for anything in a response; it
-        raises VerifierError where something else fails.
+    :param prepare: reads a sample's parameters, then its truth, raises ParameterError or
+        SampleError where they are wrong, and gives what judges responses to it. That never raises
+        for anything in a response; it raises VerifierError where something else fails.
     :param parts: names of the parts of every judgement.
     :param accuracy_ratio: weight of the accuracy, where a sample has none.
     :param format_ratio: weight of the format, where a sample has none.
+    :raises ValueError: a weight is no number from 0 on.
     """
 
     name: str
@@ -67,6 +68,12 @@ class Verifier:
     accuracy_ratio: float = 1.0
     format_ratio: float = 0.1
 
+    def __post_init__(self) -> None:
+        for name in ('accuracy_ratio', 'format_ratio'):
+            if not is_weight(getattr(self, name)):
+                raise ValueError(f'verifier "{self.name}": {name} is {getattr(self, name)!r}, not a'
+                                 ' number from 0 on')
+
 
 def parameters_of(sample: Sample, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Fill a sample's parameters up with the defaults.
@@ -74,11 +81,11 @@ def parameters_of(sample: Sample, defaults: Mapping[str, Any]) -> dict[str, Any]
     A default says the type: a number takes any number, bool, str, list and dict only their own;
     None takes anything.
 
-    :raises SampleError: a parameter is not known, or of another type.
+    :raises ParameterError: a parameter is not known, or of another type.
     """
     for key, value in sample.parameters.items():
         if key not in defaults:
-            raise SampleError(
+            raise ParameterError(
                 f'{sample.title}: {sample.verifier} has no parameter "{key}"; '
                 f'{suggestion(key, defaults)}')
         default = defaults[key]
@@ -90,7 +97,7 @@ def parameters_of(sample: Sample, defaults: Mapping[str, Any]) -> dict[str, Any]
         else:
             fits = type(value) is type(default)
         if not fits:
-            raise SampleError(
+            raise ParameterError(
                 f'{sample.title}: {key} is {value!r}, not of type {type(default).__name__}')
     return {**defaults, **sample.parameters}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from vr_ros.training.rewards.matching import Tolerances
 from vr_ros.training.rewards.reference import VisionReasonerReward, reference_reward
-from vr_ros.training.rewards.samples import Sample, SampleError
+from vr_ros.training.rewards.samples import ParameterError, Sample, SampleError
 from vr_ros.training.rewards.unified import (
     FULL_ACCURACY,
     REPORT_NAMES,
@@ -38,9 +38,9 @@ def prepare(sample: Sample) -> Judge:
     values = parameters_of(sample, PARAMETERS)
     mode = values.pop('mode')
     if mode not in MODES:
-        raise SampleError(f'{sample.title}: mode is {mode!r}, not one of {", ".join(MODES)}')
+        raise ParameterError(f'{sample.title}: mode is {mode!r}, not one of {", ".join(MODES)}')
     if min(values.values()) < 0:
-        raise SampleError(f'{sample.title}: a tolerance is below 0')
+        raise ParameterError(f'{sample.title}: a tolerance is below 0')
     tolerances = Tolerances(values['box_tolerance'], values['point_tolerance'],
                             values['box_floor_px'], values['point_floor_px'])
     try:

@@ -24,8 +24,6 @@ from vr_ros.core.types import PerceptionError
 from vr_ros.models.card import known_cards, load_card
 from vr_ros.models.card_types import ReasonerCard
 from vr_ros.models.weights import resolve_weights
-from vr_ros.training.rewards.registry import default_registry
-from vr_ros.training.rewards.samples import SampleError
 from vr_ros.training.rewards.scoring import RewardError
 from vr_ros.training.rewards.stages import CurriculumError, Stage, load_curriculum
 from vr_ros.training.trainers.grpo import smoke
@@ -197,12 +195,6 @@ def _stage(options: argparse.Namespace) -> Stage | None:
     if stages[options.stage].kind != 'reward':
         raise CurriculumError(f'stage "{options.stage}" is {stages[options.stage].kind}: nothing to'
                               ' reward')
-    known = default_registry()
-    for name in stages[options.stage].instead_of:
-        try:
-            known.find(name)
-        except SampleError as error:
-            raise CurriculumError(f'stage "{options.stage}", instead_of: {error}') from error
     return stages[options.stage]
 
 
