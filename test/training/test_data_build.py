@@ -165,19 +165,62 @@ def test_other_settings_need_another_folder(
     (['sim', '--split', 'test'], 'for evaluation'),
     (['sim', '--scenes', '0'], '0 scenes'),
     (['sim', '--joins', '2'], 'are shares'),
+    (['sim', '--min-pixels', '10000'], 'of images that keep their size: --size keep'),
+    (['sim', '--size', '84', '--max-pixels', '100'], 'of images that keep their size'),
+    (['sim', '--size', 'keep', '--min-pixels', '10000', '--max-pixels', '100'],
+     'at least 10000 pixels and at most 100'),
+    (['refcoco', '--data', '.'], '.: no grefs(unc).json, refs(unc).json or the like in it.'),
+    (['grefcoco', '--data', '.'], 'how to get it'),
 ])
 def test_what_cannot_be_built_is_refused_in_one_line(
-    capsys, tmp_path: Path, arguments: list[str], message: str,
+    capsys, monkeypatch, tmp_path: Path, arguments: list[str], message: str,
 ) -> None:
-    given = arguments + (['--out', str(tmp_path)] if len(arguments) > 1 else [])
+    given = arguments + (['--out', str(tmp_path / 'out')] if len(arguments) > 1 else [])
+    monkeypatch.chdir(tmp_path)         # an empty folder
     assert main(['data', *given]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if 'looked through' not in line]
     assert len(error) == 1 and message in error[0]
 
 
-def test_help_names_the_sources(capsys) -> None:
-    assert main(['data', '--help']) == 0
+@pytest.mark.parametrize(('options', 'message'), [
+    (['--seed', '-1'], '--seed: -1 is not from 0 on'),
+    (['--seed', 'x'], "--seed: invalid number value: 'x'"),
+    (['--limit', '0'], '--limit: 0 is not from 1 on'),
+    (['--jpeg', '101'], '--jpeg: 101 is not from 1 to 100'),
+    (['--jpeg', '0'], '--jpeg: 0 is not from 1 to 100'),
+    (['--size', '999999999'], '--size: 999999999 is not from 1 to 65500'),
+    (['--size', '60000x2000'], '--size: 60000x2000 has more than 89478485 pixels'),
+    (['--size', 'x840'], "--size: 'x840' is no size"),
+    (['--size', 'keep', '--min-pixels', '999999999'], 'is not from 1 to 89478485'),
+])
+def test_numbers_out_of_their_range_are_refused(
+    capsys, tmp_path: Path, options: list[str], message: str,
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(['data', 'sim', '--scenes', '1', '--out', str(tmp_path / 'out'), *options])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1] and not list(tmp_path.iterdir())
+
+
+def test_negatives_are_refused_before_all_is_looked_through(capsys, tmp_path: Path) -> None:
+    given = ['data', 'sim', '--scenes', '300', '--negatives', '0.5', '--out', str(tmp_path)]
+    assert main(given) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert 'sim does not tell what is not in its images' in line
+
+
+@pytest.mark.parametrize('arguments', [['data'], ['data', '--help']])
+def test_without_a_source_they_are_listed(capsys, arguments: list[str]) -> None:
+    assert main(arguments) == 0
     assert {'sim', 'set'} <= set(capsys.readouterr().out.split())
+
+
+def test_help_of_samples_tells_its_own_defaults(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(['samples', '--help'])
+    said = ' '.join(capsys.readouterr().out.split())
+    assert 'runs/data/ and the name of the bag)' in said
+    assert 'that make rows (default: 1)' in said and 'one per processor' not in said
 
 
 @pytest.mark.parametrize(('message', 'reason'), [

@@ -268,6 +268,7 @@ def test_parts_are_drawn_uniformly():
     ('{parts: [{source: lvis, name: ../x}]}', 'letters, digits'),
     ('{storage: 3, parts: [{source: lvis}]}', 'storage is a mapping'),
     ('{seed: x, parts: [{source: lvis}]}', 'seed a number'),
+    ('{seed: -1, parts: [{source: lvis}]}', 'seed a number from 0 on'),
 ])
 def test_what_is_no_recipe_is_told(tmp_path, content, words):
     path = tmp_path / 'recipe.yaml'
@@ -279,14 +280,21 @@ def test_what_is_no_recipe_is_told(tmp_path, content, words):
 
 @pytest.mark.parametrize(('options', 'words'), [
     ({'onli': 'absent'}, "unknown key 'onli', is it 'only'"), ({'only': 'two'}, 'invalid choice'),
-    ({'limit': 3}, 'limit: that is for the mixture to say'), ({'seed': 'x'}, 'invalid int'),
-    ({'parameters': '{'}, 'invalid'),
+    ({'limit': 3}, 'limit: that is for the mixture to say'), ({'seed': 'x'}, 'invalid number'),
+    ({'seed': -1}, '-1 is not from 0 on'), ({'parameters': '{'}, 'invalid'),
+    ({'size': 999999999}, '999999999 is not from 1 to'), ({'jpeg': 500}, 'from 1 to 100'),
 ])
 def test_options_that_the_source_does_not_have_are_told(options, words):
     part = Part('mine', 'lvis', options=options)
     with pytest.raises(DataSetError) as error:
-        part_options(part, Mixture('m', (part,)), 'train', Path('sets'))
-    assert words in str(error.value) and 'part mine' in str(error.value)
+        part_options(part, Mixture('m', (part,), file=Path('my.yaml')), 'train', Path('sets'))
+    assert words in str(error.value) and str(error.value).startswith('my.yaml: part mine: ')
+
+
+def test_only_what_is_near_is_suggested(tmp_path, capsys):
+    path = recipe(tmp_path, [{'source': 'sim', 'rows': 1, 'verifier': 'counting'}])
+    assert main(['--mixture', str(path), '--out', str(tmp_path / 'out')]) == 2
+    assert capsys.readouterr().err == f"train data: {path}: part sim: unknown key 'verifier'\n"
 
 
 def test_options_of_a_part():

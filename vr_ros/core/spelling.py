@@ -11,4 +11,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     :return: '' when none is close.
     """
-    return next(iter(difflib.get_close_matches(name, list(known), 1, 0.5)), '')
+    return next(iter(difflib.get_close_matches(name, list(known), 1, 0.6)), '')

@@ -138,6 +138,8 @@ def _annotation_ids(ref: Mapping[str, Any]) -> list[Any]:
 def _why(path: Path, files: Sequence[Path], readable: Sequence[Path]) -> str:
     if len(readable) > 1:
         return f'{path}: name one of {", ".join(file.name for file in readable)}'
+    if not files:
+        return f'{path}: no grefs(unc).json, refs(unc).json or the like in it'
     name = files[0].name
     copy = f'{files[0].stem}.json'
     return (

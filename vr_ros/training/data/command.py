@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -18,7 +19,7 @@ from vr_ros.core.types import PerceptionError, Size
 from vr_ros.datasets.sample import DataSetError
 from vr_ros.training.data.build import Job, build
 from vr_ros.training.data.convert import ObjectFilter
-from vr_ros.training.data.mixing import Mix, Mixed, needs_survey, survey
+from vr_ros.training.data.mixing import Mix, Mixed, needs_survey, require_absences, survey
 from vr_ros.training.data.registry import builders
 from vr_ros.training.data.shards import BROKEN, ShardError, Written
 from vr_ros.training.data.source import Source
@@ -26,6 +27,8 @@ from vr_ros.training.data.storage import Storage
 
 KEEP = 'keep'
 OUT = Path('runs/data')
+# What Pillow, which reads the rows again, takes for a picture and not for an attack; of JPEG.
+_MOST_PIXELS, _LONGEST_SIDE = Image.MAX_IMAGE_PIXELS or 1 << 26, 65_500
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
               ' of many: run train data --mixture FILE')
         for name, builder in known.items():
             print(f'  {name:20} {builder.help}')
-        return 0 if arguments else 2
+        return 0
     name = arguments[0]
     if name not in known:
         return refuse(f'no source "{name}"; there are: {", ".join(known)}')
@@ -79,18 +82,25 @@ def job_of(name: str, options: argparse.Namespace, out: Path) -> Job:
                *_agreement(options))
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Declare what all sources have."""
+def add_options(parser: argparse.ArgumentParser, *, out: str = 'NAME',
+                processes: int | None = None) -> None:
+    """Declare what all sources have.
+
+    :param out: what the folder of the rows is called after, for the help.
+    :param processes: that make rows; None: one per processor.
+    """
     parser.add_argument('--out', type=Path, metavar='DIR',
-                        help=f'folder of the rows (default: {OUT}/NAME)')
+                        help=f'folder of the rows (default: {OUT}/{out})')
     parser.add_argument('--split', default='train', help='(default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0,
+    parser.add_argument('--seed', type=number_from(0), default=0, metavar='N',
                         help='of everything that is drawn (default: %(default)s)')
-    parser.add_argument('--limit', type=_positive, metavar='N', help='end with so many rows')
-    parser.add_argument('--shard-size', type=_positive, default=1000, metavar='N',
+    parser.add_argument('--limit', type=number_from(1), metavar='N', help='end with so many rows')
+    parser.add_argument('--shard-size', type=number_from(1), default=1000, metavar='N',
                         help='rows per file (default: %(default)s)')
-    parser.add_argument('--processes', type=_positive, default=os.cpu_count() or 1, metavar='N',
-                        help='that make rows (default: one per processor, %(default)s)')
+    default = '%(default)s' if processes else 'one per processor, %(default)s'
+    parser.add_argument('--processes', type=number_from(1), metavar='N',
+                        default=processes or os.cpu_count() or 1,
+                        help=f'that make rows (default: {default})')
     added = parser.add_argument_group('rows that are added, to those of the source')
     added.add_argument('--joins', type=float, default=0.0, metavar='SHARE',
                        help='of rows that another one follows: their instruction joined with'
@@ -110,9 +120,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     stored.add_argument('--size', type=_size, metavar='SIDE|WxH|keep',
                         help='all get this size, truth and masks with them; keep: they keep theirs')
     stored.add_argument('--interpolation', choices=('area', 'bilinear', 'bicubic'))
-    stored.add_argument('--min-pixels', type=_positive, metavar='N', help='with --size keep')
-    stored.add_argument('--max-pixels', type=_positive, metavar='N', help='with --size keep')
-    stored.add_argument('--jpeg', type=_positive, metavar='QUALITY',
+    stored.add_argument('--min-pixels', type=number_from(1, _MOST_PIXELS), metavar='N',
+                        help='with --size keep')
+    stored.add_argument('--max-pixels', type=number_from(1), metavar='N', help='with --size keep')
+    stored.add_argument('--jpeg', type=number_from(1, 100), metavar='QUALITY',
                         help='1 to 100 (default: PNG, without loss)')
     stored.add_argument('--masks', action='store_true', help="rows tell the objects' masks")
 
@@ -123,12 +134,16 @@ def open_source(name: str, options: argparse.Namespace) -> Source:
     source = builders()[name].open(options)
     if not (mix.joins or mix.negatives):
         return source
+    require_absences(source, mix)
     surveyed = survey(source, options.survey) if needs_survey(source, mix) else None
     return Mixed(source, mix, options.seed, surveyed)
 
 
 def storage_of(options: argparse.Namespace, default: Storage) -> Storage:
-    """Change a source's own way of storing images as the options say."""
+    """Change a source's own way of storing images as the options say.
+
+    :raises DataSetError: they contradict each other.
+    """
     changes = {
         'interpolation': options.interpolation, 'min_pixels': options.min_pixels,
         'max_pixels': options.max_pixels, 'jpeg_quality': options.jpeg,
@@ -136,6 +151,12 @@ def storage_of(options: argparse.Namespace, default: Storage) -> Storage:
     storage = replace(default, **{key: value for key, value in changes.items() if value})
     if options.size:
         storage = replace(storage, size=None if options.size == KEEP else options.size)
+    if storage.size is not None and (options.min_pixels or options.max_pixels):
+        raise DataSetError('--min-pixels and --max-pixels are of images that keep their size:'
+                           ' --size keep')
+    if storage.size is None and storage.min_pixels > storage.max_pixels > 0:
+        raise DataSetError(f'at least {storage.min_pixels} pixels and at most {storage.max_pixels}:'
+                           ' --min-pixels and --max-pixels have to leave room')
     return storage
 
 
@@ -183,10 +204,15 @@ def refuse(reason: str) -> int:
     return 2
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'{text} is not from 1 on')
+def number_from(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Make the type of an option that is a whole number in a range, both ends in it."""
+    def number(text: str) -> int:
+        value = int(text)
+        if value < low or (high is not None and value > high):
+            reach = f'from {low} on' if high is None else f'from {low} to {high}'
+            raise argparse.ArgumentTypeError(f'{text} is not {reach}')
+        return value
+
     return number
 
 
@@ -195,6 +221,9 @@ def _size(text: str) -> Size | str:
         return KEEP
     width, _, height = text.partition('x')
     try:
-        return Size(_positive(width), _positive(height or width))
+        size = Size(*map(number_from(1, _LONGEST_SIDE), (width, height or width)))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f'{text!r} is no size: 840, 640x480 or keep') from error
+    if size.width * size.height > _MOST_PIXELS:
+        raise argparse.ArgumentTypeError(f'{text} has more than {_MOST_PIXELS} pixels')
+    return size

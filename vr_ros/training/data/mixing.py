@@ -84,9 +84,7 @@ class Mixed:
     def __init__(
         self, source: Source, mix: Mix, seed: int, surveyed: Sequence[About] | None,
     ) -> None:
-        if mix.negatives and not hasattr(source, 'absent'):
-            raise DataSetError(f'{source.name} does not tell what is not in its images: no'
-                               ' --negatives from it')
+        require_absences(source, mix)
         self._source, self._mix, self._seed = source, mix, seed
         self.name, self.identity = source.name, f'{source.identity}; {mix} of seed {seed}'
         if hasattr(source, 'ids'):
@@ -188,6 +186,16 @@ def negative(draft: Draft, other: About) -> Draft:
         draft, id=f'{draft.id}-not-{other.category}', problem=other.problem, truth=truth,
         points=None, task=Task.DETECTION, ability='', scoring=Scoring(),
         extra={'absent': other.category})
+
+
+def require_absences(source: Source, mix: Mix) -> None:
+    """Make sure that a source can give what is not there, before any of it is looked through.
+
+    :raises DataSetError: it does not know.
+    """
+    if mix.negatives and not hasattr(source, 'absent'):
+        raise DataSetError(f'{source.name} does not tell what is not in its images: no'
+                           ' --negatives from it')
 
 
 def needs_survey(source: Source, mix: Mix) -> bool:

@@ -14,9 +14,8 @@ def main(arguments: Sequence[str]) -> int:
     builder = BagBuilder()
     parser = argparse.ArgumentParser(prog='run train samples', description=builder.help)
     builder.add_options(parser)
-    add_options(parser)
     # Each process reads the whole bag once.
-    parser.set_defaults(processes=1)
+    add_options(parser, out=' and the name of the bag', processes=1)
     options = parser.parse_args(arguments)
     options.out = options.out or OUT / options.bag.resolve().stem
     return run('bag', options)

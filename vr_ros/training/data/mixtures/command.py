@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vr_ros.datasets.sample import DataSetError
-from vr_ros.training.data.command import OUT, refuse
+from vr_ros.training.data.command import OUT, number_from, refuse
 from vr_ros.training.data.mixtures.building import Taken, build_mixture
 from vr_ros.training.data.mixtures.recipe import read_mixture
 from vr_ros.training.data.shards import BROKEN, ShardError
@@ -72,9 +72,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--out', type=Path, metavar='DIR',
                         help=f'folder of the rows (default: {OUT}/ and the name of the mixture)')
     parser.add_argument('--split', default='train', help='(default: %(default)s)')
-    parser.add_argument('--shard-size', type=int, default=1000, metavar='N',
+    parser.add_argument('--shard-size', type=number_from(1), default=1000, metavar='N',
                         help='rows per file (default: %(default)s)')
-    parser.add_argument('--processes', type=int, default=os.cpu_count() or 1, metavar='N',
+    parser.add_argument('--processes', type=number_from(1), metavar='N',
+                        default=os.cpu_count() or 1,
                         help='that make rows; each opens the set (default: %(default)s)')
     parser.add_argument('--skip-missing', action='store_true',
                         help='parts whose set is not there have no rows, instead of stopping')

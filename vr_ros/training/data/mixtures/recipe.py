@@ -58,6 +58,7 @@ class Mixture:
 
     :param about: where it comes from, and what of it is known.
     :param storage: options about images, for all parts.
+    :param file: it was read from.
     :param identity: says all that decides about the rows, but for the data sets themselves.
     """
 
@@ -67,6 +68,7 @@ class Mixture:
     storage: Mapping[str, Any] = field(default_factory=dict)
     about: str = ''
     identity: str = ''
+    file: Path | None = None
 
     @property
     def rows(self) -> int | None:
@@ -94,11 +96,11 @@ def read_mixture(path: Path) -> Mixture:
         raise DataSetError(f'{path}: ' + (
             f'two parts are called {", ".join(twice)}: give them names' if twice else 'no parts'))
     storage, seed = content.get('storage') or {}, content.get('seed', 0)
-    if not isinstance(storage, dict) or not isinstance(seed, int):
-        raise DataSetError(f'{path}: storage is a mapping and seed a number')
+    if not isinstance(storage, dict) or not _is_number(seed, 0):
+        raise DataSetError(f'{path}: storage is a mapping and seed a number from 0 on')
     facts = json.dumps([seed, storage, content['parts']], sort_keys=True)
     return Mixture(str(content.get('name') or path.stem), parts, seed, storage,
-                   str(content.get('about') or ''), digest(facts))
+                   str(content.get('about') or ''), digest(facts), path)
 
 
 def part_options(part: Part, mixture: Mixture, split: str, data: Path) -> argparse.Namespace:
@@ -108,7 +110,8 @@ def part_options(part: Part, mixture: Mixture, split: str, data: Path) -> argpar
     :raises DataSetError: an option is not known, or its value is none.
     """
     builder = builders()[part.source]
-    parser = _Parser(prog=f'part {part.name}', add_help=False, allow_abbrev=False)
+    where = f'{mixture.file}: part {part.name}' if mixture.file else f'part {part.name}'
+    parser = _Parser(prog=where, add_help=False, allow_abbrev=False)
     builder.add_options(parser)
     add_options(parser)
     values = {'seed': mixture.seed, **mixture.storage, **part.options}
@@ -117,8 +120,8 @@ def part_options(part: Part, mixture: Mixture, split: str, data: Path) -> argpar
         values['data'] = data / str(values.get('data', part.source))
     own = [name for name in values if name in _NOT_OF_PARTS]
     if own:
-        raise DataSetError(f'part {part.name}: {", ".join(own)}: that is for the mixture to say')
-    _require_known(values, known, f'part {part.name}')
+        raise DataSetError(f'{where}: {", ".join(own)}: that is for the mixture to say')
+    _require_known(values, known, where)
     positional = [str(values.pop(action.dest)) for action in parser._actions
                   if not action.option_strings and action.dest in values]
     arguments = [*positional, f'--split={split}']
@@ -154,12 +157,16 @@ def _part(content: Any, path: Path) -> Part:
             f'; did you mean "{near}"?' if near else f'; there are: {", ".join(sources)}'))
     for key in ('rows', 'times'):
         value = content.get(key, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not _is_number(value, 1):
             raise DataSetError(f'{path}: part {name}: {key} is a number from 1 on, not {value!r}')
     if not name.replace('_', '').replace('-', '').isalnum():
         raise DataSetError(f'{path}: part {name}: a name has letters, digits, - and _ only')
     options = {key: value for key, value in content.items() if key not in _OWN}
     return Part(name, source, content.get('rows'), content.get('times', 1), options)
+
+
+def _is_number(value: Any, low: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
 def _require_known(names: Mapping[str, Any], known: Sequence[str] | set[str], where: Any) -> None:
