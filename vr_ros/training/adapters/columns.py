@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from vr_ros.core.types import Size
 from vr_ros.datasets.sample import SampleError as BrokenImageError
-from vr_ros.datasets.sample import decode_image
+from vr_ros.datasets.sample import decode_image, size_of
 from vr_ros.models.card_types import ReasonerCard
 from vr_ros.training.adapters.prompts import (
     Prompt,
@@ -82,33 +83,62 @@ def ready_row(columns: Mapping[str, Any], place: int, card: ReasonerCard,
     :param progress: takes the place of the row's own.
     :raises SampleError: it cannot be used with this card; the message says why.
     """
+    row, sample, prompt = read_row(columns, card)
+    image = row.image
+    if image is not None:
+        task = TASKS[row.task]
+        image = _resized(image, row.size, model_size(card, row.size, task),
+                         card.image(task).interpolation)
+    check(sample)
+    return Ready(row, sample, prompt, image, place,
+                 row.progress if progress is None else progress)
+
+
+def read_row(columns: Mapping[str, Any], card: ReasonerCard) -> tuple[Row, Sample, Prompt]:
+    """Read a row for a model, and leave its image as it is stored.
+
+    :return: the row, what it is held against in the model's coordinates, and the prompt.
+    :raises SampleError: it cannot be used with this card; the message says why.
+    """
     try:
         row = row_from_columns(columns)
         sample = check_row(row)
     except RowError as error:
         raise SampleError(str(error)) from error
     task = TASKS[row.task]
-    prompt, image = render_prompt(card, row.problem, task), row.image
-    if image is not None:
-        seen = model_size(card, row.size, task)
-        sample = in_model_coordinates(sample, row.size, seen, card)
-        image = _resized(image, row.size, seen, card.image(task).interpolation)
+    prompt = render_prompt(card, row.problem, task)
+    if row.image is not None:
+        sample = in_model_coordinates(sample, row.size, model_size(card, row.size, task), card)
     elif row.image_path:
         raise SampleError(f'row {row.id!r}: its image is only named, not stored')
-    check(sample)
-    return Ready(row, sample, prompt, image, place,
-                 row.progress if progress is None else progress)
+    return row, sample, prompt
 
 
 def _resized(image: bytes, stored: Size, seen: Size, interpolation: Any) -> bytes:
-    """Store an image anew in the size that the model sees: trainers would choose another one."""
-    if seen == stored:
-        return image
+    """Store an image anew in the size that the model sees: trainers would choose another one.
+
+    What stays as it is is decoded, too: a trainer would come upon a broken one in the midst.
+    """
+    pixels = stored_pixels(image, stored)
     storage = Storage(seen, interpolation)
+    return image if seen == stored else storage.encode(storage.resize(pixels))
+
+
+def stored_pixels(image: bytes, stored: Size) -> np.ndarray:
+    """Decode a row's image.
+
+    :param stored: its size, as the row says.
+    :return: (H, W, 3) uint8 RGB.
+    :raises SampleError: it is broken, or of another size.
+    """
     try:
-        return storage.encode(storage.resize(decode_image(image)))
+        pixels = decode_image(image)
     except BrokenImageError as error:
         raise SampleError(str(error)) from error
+    if size_of(pixels) != stored:
+        raise SampleError(f'its image is of {pixels.shape[1]}x{pixels.shape[0]}, not of'
+                          f' {stored.width}x{stored.height}')
+    return pixels
 
 
 def _verl(ready: Ready) -> dict[str, Any]:
