@@ -1,13 +1,16 @@
 """Rows as TRL gets them: the node's own tokens and pixels, truths in the model's numbers."""
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
-from rows_of_data import row, text_row, write_rows
+from pyarrow import parquet
+from rows_of_data import SCHEMA, row, text_row, write_rows
 
 from vr_ros.core.types import Size, Task
 from vr_ros.models.card import load_card
@@ -137,32 +140,80 @@ def test_held_out_rows_are_taken_from_their_split_else_from_the_training(tmp_pat
 
 @pytest.mark.parametrize(('rows', 'options', 'message'), [
     ([], {}, 'no train-'),
-    ([0], {}, 'a single row'),
+    ([0], {'held_out_split': 'none'}, 'a single row'),
     ([0, 0, 0], {}, 'called "row-0"'),
     ([0, 1], {'held_out_split': 'test'}, 'never chosen by the test split'),
     ([0, 1], {'held_out_split': 'train'}, 'same split'),
-    ([0, {'task': 'drawing'}], {}, 'row "row-1": no task "drawing"'),
-    ([0, {'reward_spec': 'x'}], {}, 'row "row-1": a sample is no JSON'),
+    ([0, {'task': 'drawing'}], {}, "row \"row-1\": task 'drawing' is none of"),
+    ([0, {'reward_spec': 'x'}], {}, 'row "row-1": reward_spec a sample is no JSON'),
     ([0, {'problem': '?!'}], {}, 'row "row-1".*empty'),
+    ([0, {'problem': None}], {}, 'row "row-1": problem is no text'),
+    ([0, {'image': None}], {}, 'row "row-1": image is missing, yet there is a size'),
+    ([0, {'image': {'bytes': None, 'path': 'a.png'}, 'width': 0, 'height': 0}], {},
+     'row "row-1": its image is only named'),
+    ([0, {'width': 0}], {}, 'row "row-1": image of 0x240 has no pixels'),
+    ([0, {'image': {'bytes': b'no image', 'path': ''}}], {}, 'row "row-1": broken image'),
+    ([0, {'width': 240, 'height': 320}], {}, 'row "row-1": its image is of 320x240, not of 240x3'),
+    # Cut off: pillow knows its size, but not its pixels. All are looked at, some are named.
+    ([0, *[{'image': {'bytes': noise(SHOWN)[:-999], 'path': ''}}] * 5], {},
+     'row "row-1": broken .*row "row-2": .*row "row-3": .*; and 2 more$'),
 ])
 def test_what_cannot_be_trained_on_is_named(tmp_path, rows, options, message) -> None:
     made = [shown(one) if isinstance(one, int) else shown(place, **one)
             for place, one in enumerate(rows)]
     if made:
+        # Held out or learnt from: every row is looked at.
         write_rows(tmp_path, made)
+        write_rows(tmp_path, [shown(number) for number in (97, 98)], 'val')
     with pytest.raises(RowsError, match=message):
         read(tmp_path, **options)
 
 
-def test_a_missing_file_or_column_is_named(tmp_path) -> None:
-    folder = write_rows(tmp_path, [shown(0), shown(1)])
-    file = next(folder.glob('*.parquet'))
-    from pyarrow import parquet
+def written(table: pa.Table) -> bytes:
+    file = io.BytesIO()
+    parquet.write_table(table, file)
+    return file.getvalue()
 
-    table = parquet.read_table(file)
-    parquet.write_table(table.drop_columns(['task']), file)
-    with pytest.raises(RowsError, match='no column task'):
-        read(folder)
-    file.rename(folder / 'train-00000-of-00002.parquet')
+
+def retyped(table: pa.Table, name: str) -> pa.Table:
+    return table.set_column(table.schema.names.index(name), name, pa.array(['x', 'y']))
+
+
+@pytest.mark.parametrize(('make', 'message'), [
+    (lambda path, table: path.write_bytes(b''), 'is damaged'),
+    (lambda path, table: path.write_bytes(b'no parquet, but some words'), 'is damaged'),
+    (lambda path, table: path.write_bytes(written(table)[:-100]), 'is damaged'),
+    # Its end is whole: only who reads all of it finds out.
+    (lambda path, table: path.write_bytes(bytes(9999) + written(table)[9999:]), 'is damaged'),
+    (lambda path, table: path.mkdir(), 'is no file'),
+    (lambda path, table: parquet.write_table(table[:0], path), 'there is no row in it'),
+    (lambda path, table: parquet.write_table(table.drop_columns(['task']), path),
+     'has no column task'),
+    (lambda path, table: parquet.write_table(retyped(table, 'width'), path),
+     ': column width is string, not int32'),
+    (lambda path, table: parquet.write_table(retyped(table, 'image'), path),
+     ': column image is string, not struct'),
+])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, make, message) -> None:
+    path = tmp_path / 'train-00000-of-00001.parquet'
+    make(path, pa.Table.from_pylist([shown(0), shown(1)], SCHEMA))
+    with pytest.raises(RowsError, match=message) as raised:
+        read(tmp_path)
+    assert str(raised.value).startswith(str(path)) and '\n' not in str(raised.value)
+
+
+def test_a_file_or_folder_that_is_not_there_is_named(tmp_path) -> None:
+    file = next(write_rows(tmp_path, [shown(0), shown(1)]).glob('*.parquet'))
+    file.rename(tmp_path / 'train-00000-of-00002.parquet')
     with pytest.raises(RowsError, match='1 of 2 files'):
-        read(folder)
+        read(tmp_path)
+    with pytest.raises(RowsError, match=f'--data {tmp_path}/sets: there is no such folder'):
+        read(tmp_path / 'sets')
+
+
+def test_a_file_without_rows_beside_others_does_no_harm(tmp_path) -> None:
+    write_rows(tmp_path, [shown(0), shown(1), shown(2)])
+    (tmp_path / 'empty').mkdir()
+    parquet.write_table(SCHEMA.empty_table(), tmp_path / 'empty/train-00000-of-00001.parquet')
+    rows = read_rows([tmp_path / 'empty', tmp_path], CARD, lambda sample: sample)
+    assert (len(rows.train), len(rows.held_out)) == (2, 1)

@@ -22,12 +22,8 @@ from transformers import GenerationConfig, get_scheduler  # noqa: E402
 from vr_ros.models.rows import left_padded  # noqa: E402
 from vr_ros.training.rewards.stages import CurriculumError  # noqa: E402
 from vr_ros.training.trainers.grpo import command, config  # noqa: E402
-from vr_ros.training.trainers.grpo.checkpoints import (  # noqa: E402
-    SettingsError,
-    last_checkpoint,
-    remember_settings,
-)
-from vr_ros.training.trainers.grpo.options import build_parser, check  # noqa: E402
+from vr_ros.training.trainers.grpo.checkpoints import last_checkpoint  # noqa: E402
+from vr_ros.training.trainers.grpo.options import build_parser  # noqa: E402
 from vr_ros.training.trainers.grpo.pictures import draw  # noqa: E402
 from vr_ros.training.trainers.grpo.rollouts import Sampling, write_rollouts  # noqa: E402
 from vr_ros.training.trainers.grpo.trainer import Seen, VisionGrpoTrainer  # noqa: E402
@@ -227,19 +223,6 @@ def test_a_picture_shows_the_first_group_that_differs(trainer) -> None:
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    ([], 'Give --data'),
-    (['--data', 'x', '--group', '1'], '--group is at least 2'),
-    (['--data', 'x', '--steps', '0'], '--steps is at least 1'),
-    (['--data', 'x', '--stage', 'a'], 'come together'),
-    (['--data', 'x', '--truth-rollout', '--vllm', 'server'], 'needs --vllm off'),
-    (['--data', 'x', '--steps', '9', '--warm-up', '4', '--cool-down', '6'], 'longer than --steps'),
-])
-def test_options_that_do_not_go_together(arguments, message) -> None:
-    with pytest.raises(ValueError, match=message):
-        check(build_parser().parse_args(arguments))
-
-
-@pytest.mark.parametrize(('arguments', 'message'), [
     (['--micro-batch', '5'], 'cannot be divided into parts of 5'),
     (['--vllm', 'colocate'], 'vLLM is not installed'),
 ])
@@ -327,10 +310,3 @@ def test_a_checkpoint_that_was_being_written_is_none(tmp_path) -> None:
     (tmp_path / 'checkpoint-18').mkdir()   # nothing in it yet
     (tmp_path / 'checkpoint-x').mkdir()
     assert last_checkpoint(tmp_path) == tmp_path / 'checkpoint-12'
-
-
-def test_a_folder_with_another_run_is_refused(tmp_path) -> None:
-    remember_settings(tmp_path, {'group': 8, 'data': [tmp_path]}, goes_on=False)
-    remember_settings(tmp_path, {'group': 8, 'data': [tmp_path]}, goes_on=True)
-    with pytest.raises(SettingsError, match='--group 8, not 4'):
-        remember_settings(tmp_path, {'group': 4, 'data': [tmp_path]}, goes_on=True)

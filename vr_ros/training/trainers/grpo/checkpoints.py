@@ -38,31 +38,58 @@ def is_complete(checkpoint: Path) -> bool:
     return True
 
 
-def begin_anew(folder: Path) -> None:
+def claim(folder: Path, settings: Mapping[str, Any], *, fresh: bool) -> Path | None:
+    """Take a folder for a run.
+
+    :param settings: what must be the same for a run to go on there.
+    :param fresh: remove what is there of another run.
+    :return: the checkpoint from which it goes on.
+    :raises SettingsError: it holds a run with other settings, or cannot be written to.
+    """
+    try:
+        if fresh:
+            _begin_anew(folder)
+        checkpoint = last_checkpoint(folder)
+        _remember(folder, settings, goes_on=checkpoint is not None)
+    except OSError as error:
+        raise SettingsError(f'--out {folder}: {error.strerror or error}') from error
+    return checkpoint
+
+
+def _begin_anew(folder: Path) -> None:
     """Remove a run's checkpoints and its settings; all else in the folder stays."""
     for path in folder.glob(f'{PREFIX_CHECKPOINT_DIR}-*'):
         shutil.rmtree(path)
     (folder / SETTINGS).unlink(missing_ok=True)
 
 
-def remember_settings(folder: Path, settings: Mapping[str, Any], *, goes_on: bool) -> None:
+def _remember(folder: Path, settings: Mapping[str, Any], *, goes_on: bool) -> None:
     """Write down what a run was begun with, or compare with it.
 
     :param goes_on: there are checkpoints to go on from.
-    :raises SettingsError: they are of a run with other settings.
     """
     path = folder / SETTINGS
     now = json.loads(json.dumps(settings, default=str))
     if goes_on and path.is_file():
-        before = json.loads(path.read_text(encoding='utf-8'))
-        changed = sorted(key for key in now if before.get(key) != now[key])
-        if changed:
-            key = changed[0]
-            raise SettingsError(
-                f'{folder} holds a run with --{key.replace("_", "-")} {before.get(key)}, not '
-                f'{now[key]}: give another --out, or --fresh')
-        return
+        for key, value in _read(path).items():
+            # Versions before this one wrote down less: what is not there counts as the same.
+            if key in now and value != now[key]:
+                name = f'--{key.replace("_", "-")}'
+                what = (f'another {name}' if dict in map(type, (value, now[key])) else
+                        f'{name} {value}, not {now[key]}')
+                raise SettingsError(
+                    f'{folder} holds a run with {what}: give another --out, or --fresh')
     folder.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix('.tmp')
     temporary.write_text(json.dumps(now, indent=1), encoding='utf-8')
     os.replace(temporary, path)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise SettingsError(f'{path} is damaged: give another --out, or --fresh') from error
+    if not isinstance(content, dict):
+        raise SettingsError(f'{path} is damaged: give another --out, or --fresh')
+    return content

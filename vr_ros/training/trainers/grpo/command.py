@@ -10,7 +10,9 @@ import math
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import datasets
 import torch
@@ -29,17 +31,17 @@ from vr_ros.training.rewards.stages import CurriculumError, Stage, load_curricul
 from vr_ros.training.trainers.grpo import smoke
 from vr_ros.training.trainers.grpo.checkpoints import (
     SettingsError,
-    begin_anew,
+    claim,
     last_checkpoint,
-    remember_settings,
 )
 from vr_ros.training.trainers.grpo.choice import RewardChoice
 from vr_ros.training.trainers.grpo.config import trainer_arguments, weights_dtype
 from vr_ros.training.trainers.grpo.export import export
-from vr_ros.training.trainers.grpo.options import FIXED, build_parser, check
+from vr_ros.training.trainers.grpo.files import RowsError, check_folders
+from vr_ros.training.trainers.grpo.options import check, parse, settings_of
 from vr_ros.training.trainers.grpo.pictures import RolloutPictures
 from vr_ros.training.trainers.grpo.policy import load_policy, lora_config
-from vr_ros.training.trainers.grpo.rows import RowsError, read_rows
+from vr_ros.training.trainers.grpo.rows import read_rows
 from vr_ros.training.trainers.grpo.scoring import RewardFunction
 from vr_ros.training.trainers.grpo.trainer import VisionGrpoTrainer
 from vr_ros.training.trainers.grpo.watching import Curve, SignalWatch
@@ -53,17 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :return: 0 done, 1 a response could not be scored, 2 bad usage, each with one line why.
     """
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    options = parse(arguments, smoke.SETTINGS)
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s')
     _quieten()
     try:
-        if options.smoke:
-            smoke.prepare(options)
         check(options)
         card_file = run(options)
     except (ValueError, RowsError, SettingsError, CurriculumError, PerceptionError) as error:
-        print(f'train grpo: {error}', file=sys.stderr)
+        print(f'train grpo: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
     except (RewardError, smoke.SmokeError) as error:
         print(f'train grpo: {error}', file=sys.stderr)
@@ -78,17 +77,20 @@ def run(options: argparse.Namespace) -> Path | None:
 
     :return: the file of the new card; None on processes that only help.
     """
+    settings = settings_with_stage(options)
+    source = card_path(options.card)
+    card = load_card(source).reasoner
+    if not options.smoke:   # before --fresh removes anything
+        check_folders(options.data, options.train_split)
     state = PartialState(cpu=options.device == 'cpu')
     # The first process decides, before the others look.
     with state.main_process_first():
-        if options.fresh and state.is_main_process:
-            begin_anew(options.out)
-        checkpoint = last_checkpoint(options.out)
         if state.is_main_process:
-            remember_settings(options.out, {key: getattr(options, key) for key in FIXED},
-                              goes_on=checkpoint is not None)
-    source = card_path(options.card)
-    card = load_card(source).reasoner
+            checkpoint = claim(options.out, settings, fresh=options.fresh)
+        else:
+            checkpoint = last_checkpoint(options.out)
+        if options.smoke:
+            smoke.build(options)
     directory = resolve_weights(card.weights)
     trainer = build_trainer(options, card, directory, goes_on=checkpoint is not None)
     if checkpoint is not None:
@@ -122,6 +124,9 @@ def build_trainer(
     reward.sources = rows.sources
     log.info('%d rows to learn from, %d held out; sources: %s', len(rows.train),
              len(rows.held_out), ', '.join(rows.sources))
+    if len(rows.train) < options.prompts:   # TRL would leave the step out, and all of them
+        raise RowsError(f'{len(rows.train)} rows to learn from, but --prompts {options.prompts}'
+                        ' per step')
     peft = lora_config(options.lora, options.lora_alpha or 2 * options.lora) if options.lora else (
         None)
     trainer = VisionGrpoTrainer(
@@ -159,11 +164,18 @@ def say_what_came_of_it(trainer: VisionGrpoTrainer, best: Path) -> None:
                 if 'eval_reward' in line]
     start = next((value for step, value in measured if step == 0), None)
     value = trainer.state.best_metric
-    if start is None or value is None:
-        return
+    if start is not None and value is not None:
+        log.info('best on the held-out rows: %s with %s at the start', best.name,
+                 compared(value, start))
+
+
+def compared(value: float, start: float) -> str:
+    """Say how a figure compares with the start's, with digits enough to tell them apart."""
+    if value == start:
+        return f'{value:.4f}, NOT better: the same as'
+    digits = next((d for d in range(4, 18) if f'{value:.{d}f}' != f'{start:.{d}f}'), 18)
     verb = 'up from' if value > start else 'NOT better than'
-    log.info('best on the held-out rows: %s with %.4f, %s %.4f at the start', best.name, value,
-             verb, start)
+    return f'{value:.{digits}f}, {verb} {start:.{digits}f}'
 
 
 def card_path(name: str) -> Path:
@@ -173,6 +185,12 @@ def card_path(name: str) -> Path:
         return known[name]
     load_card(name)
     return Path(name).expanduser().absolute()
+
+
+def settings_with_stage(options: argparse.Namespace) -> dict[str, Any]:
+    """Give what must be the same where a run goes on: of a curriculum, what the stage says."""
+    stage = _stage(options)
+    return settings_of(options, stage and asdict(stage))
 
 
 def _quieten() -> None:

@@ -2,23 +2,43 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vr_ros.training.rewards.advantages import SCALES
 from vr_ros.training.trainers.grpo.choice import REWARDS
 
 ADVANTAGES = ('group', 'ema')
 DTYPES = ('auto', 'float32', 'bfloat16')
-# What must be the same where a run goes on: what is learnt, and in how many steps.
-FIXED = ('card', 'data', 'steps', 'prompts', 'group', 'lora', 'reward', 'non_repetition', 'stage',
-         'advantages', 'truth_rollout', 'train_vision')
+# What may be another one where a run goes on: where it is computed, and how it is looked at. All
+# else decides what is learnt, or which checkpoint is the best.
+FREE = ('out', 'fresh', 'device', 'dtype', 'gradient_checkpointing', 'packing', 'micro_batch',
+        'vllm_memory', 'keep', 'picture_steps', 'report_to', 'name')
+# Option: the least value, and the largest one.
+_RANGES = {
+    **dict.fromkeys(('steps', 'prompts', 'eval_steps', 'held_out_rows', 'keep', 'limit',
+                     'micro_batch', 'max_completion', 'lora_alpha'), (1, math.inf)),
+    **dict.fromkeys(('warm_up', 'cool_down', 'weight_decay', 'clip_norm', 'beta', 'epsilon',
+                     'epsilon_high', 'lora', 'picture_steps'), (0, math.inf)),
+    'seed': (0, 2 ** 32 - 1), 'vllm_memory': (0, 1)}
+_ABOVE_0 = ('learning_rate', 'temperature', 'vllm_memory')
+
+
+class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells defaults, but of none and of flags, which say nothing."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        says_nothing = action.default is None or action.const is not None
+        return action.help if says_nothing else super()._get_help_string(action)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Declare the options; the defaults are VisionReasoner's recipe."""
     parser = argparse.ArgumentParser(
-        prog='run train grpo', description=__doc__,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        prog='run train grpo', description=__doc__, formatter_class=_Defaults)
     _add_files(parser.add_argument_group('files'))
     _add_reward(parser.add_argument_group('reward'))
     _add_learning(parser.add_argument_group('learning'))
@@ -39,7 +59,8 @@ def _add_files(group: argparse._ArgumentGroup) -> None:
         help='to choose the best checkpoint by; where it is missing, a twentieth of the rows')
     add('--limit', type=int, help='learn from at most so many rows')
     add('--smoke', action='store_true',
-        help='two minutes on the simulator, to see that everything works here')
+        help='two minutes on the simulator, in runs/grpo_smoke, to see that everything works'
+             ' here; makes its own data, and has defaults of its own')
 
 
 def _add_reward(group: argparse._ArgumentGroup) -> None:
@@ -70,7 +91,7 @@ def _add_learning(group: argparse._ArgumentGroup) -> None:
     add('--cool-down', type=int, default=0, metavar='STEPS',
         help='at the end, until the learning rate is nothing: noise of small batches averages out')
     add('--weight-decay', type=float, default=1e-2, help='of AdamW')
-    add('--clip-norm', type=float, default=1.0, help='of the gradient')
+    add('--clip-norm', type=float, default=1.0, help='of the gradient; 0: as it is')
     add('--beta', type=float, default=1e-2, help='weight of the KL divergence from the start')
     add('--epsilon', type=float, default=0.2, help='clipping of the ratio, below')
     add('--epsilon-high', type=float, default=0.2,
@@ -112,16 +133,40 @@ def _add_watching(group: argparse._ArgumentGroup) -> None:
     add('--name', help='of the model card that is written (default: <card>_grpo)')
 
 
+def parse(arguments: Sequence[str] | None, smoke: Mapping[str, Any]) -> argparse.Namespace:
+    """Read the options.
+
+    :param smoke: defaults with ``--smoke``; what is given beside it counts.
+    """
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if not options.smoke:
+        return options
+    parser.set_defaults(**smoke)
+    return parser.parse_args(arguments)
+
+
+def settings_of(options: argparse.Namespace, curriculum: Any = None) -> dict[str, Any]:
+    """Give what must be the same where a run goes on.
+
+    :param curriculum: what the stage says: a file may change under its name.
+    """
+    settings = {key: value for key, value in vars(options).items() if key not in FREE}
+    if options.smoke:
+        del settings['data']   # it makes its own
+    # The first that is different is named.
+    return {'smoke': options.smoke, **settings, 'curriculum': curriculum}
+
+
 def check(options: argparse.Namespace) -> None:
     """Refuse what does not go together.
 
     :raises ValueError: with one line that says what is wrong.
     """
-    if not options.data and not options.smoke:
-        raise ValueError('what is there to learn from? Give --data DIR')
-    for name in ('steps', 'prompts', 'eval_steps', 'held_out_rows', 'keep'):
-        if getattr(options, name) < 1:
-            raise ValueError(f'--{name.replace("_", "-")} is at least 1')
+    if bool(options.data) == options.smoke:
+        raise ValueError('--smoke makes its own data: leave --data out' if options.smoke else
+                         'what is there to learn from? Give --data DIR')
+    _check_ranges(options)
     if options.warm_up + options.cool_down > options.steps:
         raise ValueError('--warm-up and --cool-down are longer than --steps together')
     if options.group < 2:
@@ -131,5 +176,22 @@ def check(options: argparse.Namespace) -> None:
     if options.truth_rollout and options.vllm != 'off':
         raise ValueError('--truth-rollout needs --vllm off: vLLM corrects for the probabilities'
                          ' with which it wrote a rollout, and it has not written the truth')
-    if options.lora < 0:
-        raise ValueError('--lora is a rank, or 0')
+    name = options.name
+    if name is not None and (not name or name != Path(name).name or not name.isprintable()):
+        raise ValueError(f'--name {name!r} is no name of a file')
+    if options.report_to != 'none' and importlib.util.find_spec(options.report_to) is None:
+        raise ValueError(f'--report-to {options.report_to}: it is not installed: pip install '
+                         f'{options.report_to}, or --report-to none')
+
+
+def _check_ranges(options: argparse.Namespace) -> None:
+    for key, value in vars(options).items():
+        name = f'--{key.replace("_", "-")}'
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f'{name} {value} is no finite number')
+        if key in _ABOVE_0 and not value > 0:
+            raise ValueError(f'{name} is above 0')
+        least, most = _RANGES.get(key, (-math.inf, math.inf))
+        if key in _RANGES and value is not None and not least <= value <= most:
+            raise ValueError(f'{name} is at least {least}' if value < least else
+                             f'{name} is at most {most}')

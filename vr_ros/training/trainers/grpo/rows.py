@@ -10,6 +10,7 @@ from typing import Any
 
 from datasets import Dataset, concatenate_datasets, load_dataset
 from datasets import Image as ImageFeature
+from datasets.exceptions import DatasetGenerationError
 from PIL import Image
 
 from vr_ros.core.types import Size, Task
@@ -17,20 +18,24 @@ from vr_ros.datasets.sample import SampleError as BrokenImageError
 from vr_ros.datasets.sample import decode_image
 from vr_ros.models.card_types import ReasonerCard
 from vr_ros.models.preprocess import resize_image
-from vr_ros.training.adapters.prompts import in_model_coordinates, model_size, render_prompt
-from vr_ros.training.data.schema import TASKS
-from vr_ros.training.data.shards import ShardError, find_files
-from vr_ros.training.rewards.samples import Sample, SampleError, sample_from_json
+from vr_ros.training.adapters.columns import read_row, stored_pixels
+from vr_ros.training.adapters.prompts import model_size, render_prompt
+from vr_ros.training.data.schema import SCHEMA, TASKS, Row
+from vr_ros.training.rewards.samples import Sample, SampleError
+from vr_ros.training.trainers.grpo.files import (
+    RowsError,
+    check_files,
+    check_folders,
+    files_of,
+)
 
-COLUMNS = ('id', 'data_source', 'image', 'width', 'height', 'problem', 'task', 'reward_spec')
 TEST = 'test'
 # Of the training rows, where no held-out split is given.
 HELD_OUT_SHARE = 0.05
+# So many rows take longer to look at than one waits without a word.
+MANY = 1000
+NAMED = 3
 log = logging.getLogger(__name__)
-
-
-class RowsError(ValueError):
-    """Data that cannot be trained on; the message names the file or the row."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +68,8 @@ def read_rows(
         raise RowsError('the best checkpoint is never chosen by the test split: name another one')
     if held_out_split == train_split:
         raise RowsError(f'learnt from and measured on the same split, {train_split}')
+    check_folders(folders, train_split)
     train = _read(folders, train_split)
-    if train is None:
-        raise RowsError(f'no {train_split}-*.parquet in {", ".join(map(str, folders))}')
     held_out = _read(folders, held_out_split)
     if held_out is None:
         train, held_out = _divided(train, held_out_rows, seed)
@@ -90,21 +94,24 @@ def messages(card: ReasonerCard, problem: str, task: Task) -> list[dict[str, str
 
 
 def _read(folders: Sequence[Path], split: str) -> Dataset | None:
-    parts = []
+    """:return: None where no folder has the split."""
+    parts, found = [], []
     for folder in folders:
-        if not any(folder.glob(f'{split}-*.parquet')):
+        files = files_of(folder, split)
+        found += files
+        filled = check_files(files)
+        if not filled:
             continue
         try:
-            files = list(map(str, find_files(folder, split)))
-        except ShardError as error:
-            raise RowsError(str(error)) from error
-        rows = load_dataset('parquet', data_files=files, split='train')
-        missing = [name for name in COLUMNS if name not in rows.column_names]
-        if missing:
-            raise RowsError(f'{folder}: no column {", ".join(missing)}')
+            rows = load_dataset('parquet', data_files=list(map(str, filled)), split='train')
+        except DatasetGenerationError as error:
+            check_files(filled, whole=True)
+            raise RowsError(f'{folder}: {error.__cause__ or error}') from error
         if isinstance(rows.features['image'], ImageFeature):
             rows = rows.cast_column('image', ImageFeature(decode=False))
-        parts.append(rows.select_columns(list(COLUMNS)))
+        parts.append(rows.select_columns(SCHEMA.names))
+    if found and not parts:
+        raise RowsError(f'{", ".join(map(str, found))}: there is no row in it')
     return concatenate_datasets(parts) if parts else None
 
 
@@ -117,31 +124,41 @@ def _divided(rows: Dataset, most: int, seed: int) -> tuple[Dataset, Dataset]:
 
 
 def _ready(rows: Dataset, card: ReasonerCard, prepare: Callable[[Sample], Sample]) -> Dataset:
+    """Look at every row before the first is learnt from."""
+    if len(rows) > MANY:
+        log.info('looks at %d rows and their images', len(rows))
     specs: dict[tuple[str, str], str] = {}
-    facts = rows.select_columns([name for name in COLUMNS if name != 'image'])
-    for row in facts:
-        key = row['data_source'], row['id']
+    broken: list[str] = []
+    seen = _Seen()
+    for columns in rows:
+        key = columns['data_source'], columns['id']
         if key in specs:
             raise RowsError(f'two rows of {key[0]} are called "{key[1]}"')
-        specs[key] = _spec(row, card, prepare)
+        try:
+            row, sample, _ = read_row(columns, card)
+            seen.check(row)
+            specs[key] = prepare(sample).to_json()
+        except SampleError as error:
+            # The row's own errors name it already.
+            broken.append(f'row "{key[1]}": {str(error).removeprefix(f"row {key[1]!r}: ")}')
+    if broken:
+        more = [f'and {len(broken) - NAMED} more'] if len(broken) > NAMED else []
+        raise RowsError('; '.join([*broken[:NAMED], *more]))
     rows.set_transform(_Chats(card, specs))
     return rows
 
 
-def _spec(row: Mapping[str, Any], card: ReasonerCard, prepare: Callable[[Sample], Sample]) -> str:
-    """Give what a row's responses are held against, as this model and this run have it."""
-    try:
-        if row['task'] not in TASKS:
-            raise SampleError(f'no task "{row["task"]}"; there are: {", ".join(TASKS)}')
-        task = TASKS[row['task']]
-        messages(card, row['problem'], task)
-        sample = sample_from_json(row['reward_spec'])
-        if row['width']:
-            stored = Size(row['width'], row['height'])
-            sample = in_model_coordinates(sample, stored, model_size(card, stored, task), card)
-        return prepare(sample).to_json()
-    except SampleError as error:
-        raise RowsError(f'row "{row["id"]}": {error}') from error
+class _Seen:
+    """Makes sure that images are whole; of rows about one image, which follow each other, once."""
+
+    def __init__(self) -> None:
+        self._last: tuple[bytes, Size] | None = None
+
+    def check(self, row: Row) -> None:
+        """:raises SampleError: that of this row is not."""
+        if row.image is not None and (row.image, row.size) != self._last:
+            stored_pixels(row.image, row.size)
+            self._last = row.image, row.size
 
 
 @dataclass(frozen=True)

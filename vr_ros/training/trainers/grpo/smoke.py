@@ -12,10 +12,11 @@ from vr_ros.training.data import command as data
 from vr_ros.training.trainers.difficulty import command as difficulty
 
 PROMPTS = 6
+# Defaults of the options.
 SETTINGS = {
-    'card': 'sim_tiny', 'steps': 10, 'prompts': PROMPTS, 'limit': PROMPTS, 'group': 8,
-    'learning_rate': 1e-4, 'beta': 0.0, 'eval_steps': 3, 'held_out_rows': 12, 'picture_steps': 5,
-    'max_completion': 120, 'device': 'cpu',
+    'out': Path('runs/grpo_smoke'), 'card': 'sim_tiny', 'steps': 10, 'prompts': PROMPTS,
+    'limit': PROMPTS, 'group': 8, 'learning_rate': 1e-4, 'beta': 0.0, 'eval_steps': 3,
+    'held_out_rows': 12, 'picture_steps': 5, 'max_completion': 120, 'device': 'cpu',
 }
 SCENES, HELD_OUT_SCENES, TRIES = 8, 4, 6
 
@@ -24,13 +25,11 @@ class SmokeError(RuntimeError):
     """The data of the run could not be made."""
 
 
-def prepare(options: argparse.Namespace) -> None:
-    """Make a small data set, and set the options to a run that shows something in two minutes.
+def build(options: argparse.Namespace) -> None:
+    """Make a small data set in ``--out``, and set ``--data`` to it.
 
     :raises SmokeError: a step failed; it has said why.
     """
-    for name, value in SETTINGS.items():
-        setattr(options, name, value)
     rows, held_out, sorted_rows = (
         options.out / name for name in ('data', 'held_out', 'difficulty'))
     _build(rows, 'train', SCENES)
@@ -38,9 +37,9 @@ def prepare(options: argparse.Namespace) -> None:
     medium = sorted_rows / 'medium'
     if not any(medium.glob('*.parquet')):
         _must(difficulty.main([
-            '--card', 'sim_tiny', '--data', str(rows), '--out', str(sorted_rows),
+            '--card', options.card, '--data', str(rows), '--out', str(sorted_rows),
             '--rollouts', str(TRIES), '--device', 'cpu']))
-    learns_from = medium if _count(sorted_rows, 'medium') >= PROMPTS else rows
+    learns_from = medium if _count(sorted_rows, 'medium') >= options.prompts else rows
     options.data = [learns_from, held_out]
 
 
