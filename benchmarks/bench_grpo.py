@@ -27,6 +27,7 @@ from vr_ros.evaluation.metrics.measure import Measure
 from vr_ros.evaluation.metrics.panel import image_groups, strict_measures
 from vr_ros.evaluation.runs.records import Record, Run
 from vr_ros.models.card import known_cards
+from vr_ros.training.data.shards import ShardError, find_files
 
 SCENES, STEPS = 200, 100
 # What needs more than the name of a thing: where it stands, which is the largest, what it is for.
@@ -211,6 +212,10 @@ def main() -> int:
         parser.error('what is there to learn from? Give --data DIR')
     if importlib.util.find_spec('trl') is None:
         parser.error('TRL is not installed: VR_ROS_TRAINING=1 ./run bench grpo …')
+    try:
+        find_files(options.data, 'train')
+    except ShardError as error:
+        parser.error(f'--data: {error}')
     starts = {'supervised': _card(options.card)}
     if options.direct_card:
         starts['direct'] = _card(options.direct_card)

@@ -70,8 +70,11 @@ def test_two_stages_are_one_arm_and_a_second_call_trains_nothing(rows, tmp_path)
 @pytest.mark.parametrize(('arguments', 'status', 'message'), [
     (('--arms', 'direct'), 2, 'direct: give --direct-card'),
     (('--arms', 'unified', '--card', 'missing.yaml'), 1, 'missing.yaml'),
+    (('--arms', 'unified', '--data', '/nowhere'), 2, '--data: /nowhere holds no whole train-00000'),
 ])
 def test_what_cannot_be_trained_is_said(rows, tmp_path, arguments, status, message):
     done = call(rows, tmp_path / 'out', *arguments)
     assert done.returncode == status and message in done.stderr
     assert 'Traceback' not in done.stderr
+    # Bad usage is said before anything is examined.
+    assert (tmp_path / 'out').exists() == (status == 1)
