@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from vr_ros.core.types import Perception, PerceptionError, Status, Task
-from vr_ros.pipeline import perceiver as module
-from vr_ros.pipeline.perceiver import Perceiver, pick_device
+from vr_ros.models import device as module
+from vr_ros.models.device import pick_device
+from vr_ros.pipeline.perceiver import Perceiver
 from vr_ros.sim.renderer import render_scene
 
 pytestmark = pytest.mark.usefixtures('one_thread')

@@ -58,8 +58,8 @@ class TrueBoxes:
             import torch
 
             from vr_ros.evaluation.runs.runner import device_for
+            from vr_ros.models.device import pick_device
             from vr_ros.models.segmenters import load_segmenter
-            from vr_ros.pipeline.perceiver import pick_device
 
             device = device_for(self._device, number, torch.cuda.device_count())
             self._segmenter = load_segmenter(self._card, pick_device(device))

@@ -20,6 +20,7 @@ from vr_ros.core.types import (
 )
 from vr_ros.models.card import ModelCard, load_card
 from vr_ros.models.card_confidence import with_source
+from vr_ros.models.device import pick_device
 from vr_ros.models.memory import check_card_fits
 from vr_ros.models.qwen_vl import QwenVLReasoner
 from vr_ros.models.segmenter import ImageFeatures, Segmenter
@@ -32,32 +33,6 @@ from vr_ros.pipeline.once_more import answer_with_retry, with_smaller_images
 from vr_ros.pipeline.scoring import Scorer
 from vr_ros.pipeline.tracking import CameraTracks
 from vr_ros.pipeline.worker_tracking import Tracks
-
-
-def count_gpus() -> int:
-    """Count the GPUs that this torch can use: a driver that is too old has none."""
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
-def pick_device(wanted: str) -> str:
-    """Resolve 'auto' to the first GPU, or the CPU where there is none.
-
-    :raises PerceptionError: MODEL_UNAVAILABLE, there is no such device.
-    """
-    gpus = count_gpus()
-    if wanted == 'auto':
-        return 'cuda' if gpus else 'cpu'
-    try:
-        device = torch.device(wanted)
-    except RuntimeError as error:
-        raise PerceptionError(
-            Status.MODEL_UNAVAILABLE, f'unknown device {wanted!r}: cpu, cuda, cuda:1, auto'
-        ) from error
-    if device.type == 'cuda' and (device.index or 0) >= gpus:
-        raise PerceptionError(
-            Status.MODEL_UNAVAILABLE,
-            f'no device {wanted!r}: this torch ({torch.__version__}) can use {gpus} GPUs')
-    return wanted
 
 
 class Perceiver:

@@ -48,7 +48,8 @@ class LoadPerceiver:
     def __call__(self, number: int = 0) -> Asks:
         import torch
 
-        from vr_ros.pipeline.perceiver import Perceiver, count_gpus, pick_device
+        from vr_ros.models.device import count_gpus, pick_device
+        from vr_ros.pipeline.perceiver import Perceiver
 
         if self.threads:
             torch.set_num_threads(self.threads)
