@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
@@ -199,6 +200,10 @@ def test_a_drawn_order_with_progress(tmp_path) -> None:
     ({'image': {'bytes': None, 'path': 'far/away.png'}, 'width': 0, 'height': 0}, 'only named'),
     ({'width': 1, 'task': 'vqa'}, 'more than 200 times'),
     ({'image': {'bytes': b'not a picture', 'path': ''}, 'width': 640}, 'broken image'),
+    # Those of the model's own size are not stored anew, and yet are looked at.
+    ({'image': {'bytes': b'not a picture', 'path': ''}}, 'broken image'),
+    ({'image': {'bytes': png(Size(840, 840))[:-400], 'path': ''}}, 'broken image'),
+    ({'image': {'bytes': png(Size(840, 420)), 'path': ''}}, 'is of 840x420, not of 840x840'),
 ])
 def test_a_row_that_cannot_be_used_is_left_out_by_name(tmp_path, capsys, changes, reason) -> None:
     data = write_rows(tmp_path / 'data', [row(0), row(1, **changes), row(2)])
@@ -223,7 +228,36 @@ def lose_a_column(folder: Path) -> None:
     parquet.write_table(parquet.read_table(path).drop(['task']), path)
 
 
+def retype(column: str, to: pa.DataType):
+    def spoil(folder: Path) -> None:
+        [path] = folder.glob('*.parquet')
+        table = parquet.read_table(path)
+        place = table.schema.get_field_index(column)
+        values = [str(value) for value in table[column].to_pylist()]
+        parquet.write_table(table.set_column(place, column, pa.array(values).cast(to)), path)
+    return spoil
+
+
+@pytest.mark.parametrize(('column', 'to'), [
+    ('width', pa.int64()), ('width', pa.int16()), ('problem', pa.large_string()),
+    ('task', pa.dictionary(pa.int8(), pa.string())),
+])
+def test_columns_of_other_widths_are_read_alike(tmp_path, column, to) -> None:
+    data = write_rows(tmp_path / 'data', [row(0), row(1)])
+    expected = convert(data, 'verl')
+    retype(column, to)(data)
+    assert main(['--to', 'verl', str(data), str(tmp_path / 'again')]) == 0
+    assert read(tmp_path / 'again') == expected
+
+
 @pytest.mark.parametrize(('spoil', 'options', 'reason'), [
+    (retype('width', pa.string()), [],
+     'train-00000-of-00001.parquet: column width is of type string, not int32'),
+    (retype('image', pa.string()), [],
+     'column image is of type string, not struct<bytes: binary, path: string>'),
+    (retype('problem', pa.binary()), [], 'column problem is of type binary, not string'),
+    (lambda folder: write_rows(folder, [], 'val'), [],
+     'val-00000-of-00001.parquet: no row is in this split'),
     (lambda folder: None, ['--card', 'visonreasoner_7b'], 'visionreasoner_7b'),
     (lambda folder: [path.unlink() for path in folder.iterdir()], [], 'holds no files such as'),
     (lambda folder: next(folder.iterdir()).rename(folder / 'train-00000-of-00002.parquet'), [],
@@ -243,6 +277,14 @@ def test_what_cannot_be_converted_is_refused_in_one_line(tmp_path, capsys, spoil
     lines = [line for line in capsys.readouterr().err.splitlines() if 'train convert:' in line]
     assert len(lines) == 1 and reason in lines[0]
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize('seed', ['-1', 'x'])
+def test_an_order_that_cannot_be_drawn_is_refused(data, capsys, seed) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(['--to', 'verl', str(data), str(data.with_name('out')), '--shuffle', seed])
+    assert ended.value.code == 2 and not data.with_name('out').exists()
+    assert 'argument --shuffle: ' in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_datasets_reads_what_was_written(data) -> None:

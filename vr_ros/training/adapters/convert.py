@@ -18,6 +18,7 @@ from vr_ros.progress import Meter
 from vr_ros.training.adapters.columns import TARGETS, Target, ready_row
 from vr_ros.training.adapters.ordered_shards import OrderedWriter, count_rows, find_splits
 from vr_ros.training.adapters.prompts import check_system
+from vr_ros.training.data.command import number_from
 from vr_ros.training.data.shards import ShardError, find_files, iter_columns
 from vr_ros.training.rewards.samples import SampleError
 
@@ -57,7 +58,7 @@ class Conversion:
     """Writes the rows of one data set for one trainer.
 
     :param folder: with ``<split>-00000-of-00002.parquet``.
-    :raises ShardError: there are none, or not all of them.
+    :raises ShardError: there are none, not all of them, or no row is in them.
     :raises SampleError: the trainer cannot be given the card's prompts.
     """
 
@@ -66,12 +67,15 @@ class Conversion:
         self._target, self._card, self._order = target, card, order
         self._files = {split: find_files(folder, split) for split in find_splits(folder)}
         self.rows = {split: count_rows(files) for split, files in self._files.items()}
+        empty = [str(files[0]) for split, files in self._files.items() if not self.rows[split]]
+        if empty:
+            raise ShardError(f'{", ".join(empty)}: no row is in this split')
 
     def write(self, out: Path) -> Iterator[LeftOut | None]:
         """Write all splits to a folder that exists, as many files each as they have.
 
         :return: for each row None, or why it was left out.
-        :raises ShardError: a file is damaged, or lacks a column.
+        :raises ShardError: a file is damaged, lacks a column, or has one of another type.
         """
         for split, files in self._files.items():
             total = self.rows[split]
@@ -92,7 +96,7 @@ def convert(conversion: Conversion, out: Path) -> list[LeftOut]:
     """Write a whole data set, or nothing of it.
 
     :param out: does not exist yet. Rows that are left out are listed beside it.
-    :raises ShardError: a file is damaged, or lacks a column.
+    :raises ShardError: a file is damaged, lacks a column, or has one of another type.
     """
     partial = out.with_name(f'{out.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
@@ -129,7 +133,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument('--to', required=True, choices=tuple(TARGETS), help='the trainer')
     parser.add_argument('--card', default='visionreasoner_7b',
                         help='model card whose prompts the rows get (default: %(default)s)')
-    parser.add_argument('--shuffle', type=int, metavar='SEED',
+    parser.add_argument('--shuffle', type=number_from(0), metavar='SEED',
                         help='write the rows in an order that is drawn with this seed')
     parser.add_argument('--progress', action='store_true',
                         help='write into each row how far through the training it comes, for '

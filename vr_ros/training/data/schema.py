@@ -81,6 +81,35 @@ class Row:
         return values
 
 
+def wrong_types(given: pa.Schema) -> list[str]:
+    """Say which columns of a file hold something else than the schema says, and what.
+
+    Other widths of numbers and other ways of storing texts are read alike, and so are columns
+    without any value. What is missing or unknown is not told.
+    """
+    return [f'{name} is of type {given.field(name).type}, not {SCHEMA.field(name).type}'
+            for name in given.names
+            if name in SCHEMA.names and not _reads_as(given.field(name).type,
+                                                      SCHEMA.field(name).type)]
+
+
+def _reads_as(given: pa.DataType, wanted: pa.DataType) -> bool:
+    types = pa.types
+    if types.is_dictionary(given):
+        given = given.value_type
+    if types.is_null(given):
+        return True
+    if types.is_struct(wanted):
+        names = [field.name for field in given] if types.is_struct(given) else []
+        return 'bytes' in names and all(
+            _reads_as(given.field(one.name).type, one.type) for one in wanted if one.name in names)
+    if types.is_string(wanted):
+        return types.is_string(given) or types.is_large_string(given) or types.is_string_view(given)
+    if types.is_binary(wanted):
+        return types.is_binary(given) or types.is_large_binary(given) or types.is_binary_view(given)
+    return types.is_integer(given) or types.is_floating(wanted) and types.is_floating(given)
+
+
 def row_from_columns(columns: Mapping[str, Any]) -> Row:
     """Make a row of the values of all columns.
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from vr_ros.training.data.journal import Journal, JournalBusyError
-from vr_ros.training.data.schema import SCHEMA, Row, row_from_columns
+from vr_ros.training.data.schema import SCHEMA, Row, row_from_columns, wrong_types
 
 BROKEN = 'broken.jsonl'
 # Rows that are in memory at once, with their images; readers take as many.
@@ -240,7 +240,7 @@ def iter_columns(files: Sequence[Path], columns: Sequence[str] | None = None
     """Give the values of columns, row by row.
 
     :param columns: only these; None: all.
-    :raises ShardError: a file is damaged, or lacks a column.
+    :raises ShardError: a file is damaged, lacks a column, or has one of another type.
     """
     for path in files:
         try:
@@ -248,6 +248,8 @@ def iter_columns(files: Sequence[Path], columns: Sequence[str] | None = None
                 missing = set(columns or SCHEMA.names) - set(file.schema_arrow.names)
                 if missing:
                     raise ShardError(f'{path} has no column {", ".join(sorted(missing))}')
+                if wrong := wrong_types(file.schema_arrow):
+                    raise ShardError(f'{path}: column {"; ".join(wrong)}')
                 for batch in file.iter_batches(GROUP_ROWS, columns=columns):
                     yield from batch.to_pylist()
         except (OSError, pa.ArrowInvalid) as error:
