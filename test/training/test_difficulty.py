@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from rows_of_data import BOX, NOTHING, RIGHT, row, text_row, write_rows
@@ -123,6 +124,123 @@ def test_what_cannot_be_done_is_refused_in_one_line(tmp_path, capsys, options, r
     assert run(tmp_path, [row(0)], [[RIGHT] * 8], *options) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert reason in line
+
+
+def curriculum(tmp_path: Path, **changes: Any) -> str:
+    stage = {'name': 'one', 'kind': 'reward', 'rows': ['easy', 'medium', 'hard'], **changes}
+    path = tmp_path / 'mine.json'
+    path.write_text(json.dumps({'name': 'mine', 'rollouts': 2, 'stages': [stage]}))
+    return str(path)
+
+
+@pytest.mark.parametrize(('changes', 'reason'), [
+    ({'name': ''}, 'a folder of its name'),                    # would be --out itself
+    ({'name': '../victim'}, 'a folder of its name'),
+    ({'name': 'answers.jsonl'}, 'a folder of its name'),
+    ({'rows': []}, 'stage "one": it takes no rows'),
+    ({'verifier': 'exakt'}, 'stage "one", verifier: no verifier "exakt"'),
+])
+def test_a_wrong_stage_is_refused_before_anything_is_drawn_or_removed(
+        tmp_path, capsys, changes, reason) -> None:
+    for folder in ('out', 'victim'):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'answers.jsonl').write_text('of weeks')
+    assert run(tmp_path, [row(0)], [[RIGHT] * 2], '--rollouts', '2', '--curriculum',
+               curriculum(tmp_path, **changes)) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert reason in line
+    for folder in ('out', 'victim'):
+        [path] = (tmp_path / folder).iterdir()
+        assert path.read_text() == 'of weeks'
+
+
+def test_only_files_of_an_earlier_set_are_replaced(tmp_path, capsys) -> None:
+    two, out = ('--rollouts', '2'), tmp_path / 'out'
+    assert run(tmp_path, [row(0)], [[RIGHT] * 2], *two) == 0
+    (out / 'easy' / 'notes.txt').write_text('mine')
+    write_rows(out / 'easy', [row(7)], 'val')
+    assert run(tmp_path, [row(0)], [[NOTHING] * 2], *two) == 0
+    assert (out / 'easy' / 'notes.txt').read_text() == 'mine'
+    assert ids(out / 'hard') == ['row-0'] and ids(out / 'easy') == ['row-7']
+    # One that was killed while it wrote is replaced, too.
+    (out / 'hard' / 'train.json').rename(out / 'hard' / 'gone')
+    (out / 'hard' / 'train-00000-of-00001.parquet').rename(out / 'hard' / 'train-00000.partial')
+    (out / 'hard' / 'train.journal.jsonl').write_text('{"identity": {"set": "hard"}}\n{"ne')
+    assert run(tmp_path, [row(0)], [[NOTHING] * 2], *two) == 0
+    assert ids(out / 'hard') == ['row-0'] and not list(out.glob('*/*.partial'))
+    capsys.readouterr()
+    for name, meant in (('medium', 'a train split from elsewhere'), ('kept', 'is no folder')):
+        if name == 'kept':
+            (out / name).write_text('mine')
+        else:
+            (out / name / 'train.json').unlink()
+            write_rows(out / name, [row(8)])
+        assert run(tmp_path, [row(0)], [[RIGHT] * 2], *two,
+                   *(['--v-triune'] if name == 'kept' else [])) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert f'{out / name} ' in line and meant in line
+    assert ids(out / 'medium') == ['row-8'] and (out / 'kept').read_text() == 'mine'
+
+
+def test_rows_are_not_sorted_over_themselves(tmp_path, capsys) -> None:
+    assert run(tmp_path, [row(0)], [[RIGHT] * 2], '--rollouts', '2') == 0
+    assert main(['--data', str(tmp_path / 'out' / 'easy'), '--out', str(tmp_path / 'out'),
+                 '--answers', str(tmp_path / 'answers.jsonl'), '--rollouts', '2']) == 2
+    assert 'holds the rows that are to be sorted' in capsys.readouterr().err
+    assert ids(tmp_path / 'out' / 'easy') == ['row-0']
+
+
+@pytest.mark.parametrize(('limit', 'status', 'left_out', 'easy'), [
+    (1, 0, [], ['row-0']), (2, 1, ['row-1'], ['row-0']),
+    (3, 1, ['row-1', 'row-2'], ['row-0']), (9, 1, ['row-1', 'row-2'], ['row-0', 'row-3'])])
+def test_rows_beyond_the_limit_are_not_looked_at(tmp_path, limit, status, left_out, easy) -> None:
+    rows = [row(0), row(1, task='guessing'), row(2, task='guessing'), row(3)]
+    assert run(tmp_path, rows, [[RIGHT] * 2] * 4, '--rollouts', '2', '--limit', str(limit)
+               ) == status
+    assert [one['id'] for one in lines(tmp_path / 'out' / 'left_out.jsonl')] == left_out
+    assert ids(tmp_path / 'out' / 'easy') == easy
+    assert len(lines(tmp_path / 'out' / 'rates.jsonl')) == len(easy)
+
+
+@pytest.mark.parametrize('option', [
+    ('--limit', '0'), ('--limit', '-5'), ('--rollouts', '1'), ('--temperature', '0'),
+    ('--temperature', 'inf')])
+def test_numbers_out_of_range_are_refused(tmp_path, capsys, option) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(['--data', str(tmp_path), '--out', str(tmp_path / 'out'), *option])
+    assert ended.value.code == 2 and option[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('device', 'reason'), [
+    ('cuda', "no device 'cuda'"), ('bogus', "unknown device 'bogus'")])
+def test_a_device_that_is_not_there_is_refused(
+        tmp_path, capsys, monkeypatch, device, reason) -> None:
+    from vr_ros.models import device as devices
+
+    monkeypatch.setattr(devices, 'count_gpus', lambda: 0)
+    data = write_rows(tmp_path / 'data', [row(0)])
+    assert main(['--card', 'sim_tiny', '--data', str(data), '--out', str(tmp_path / 'out'),
+                 '--device', device]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert reason in line and not (tmp_path / 'out').exists()
+
+
+def test_files_that_hold_no_such_rows_are_named(tmp_path, capsys) -> None:
+    assert run(tmp_path, [], []) == 2
+    assert 'train-00000-of-00001.parquet: no row is in this split' in capsys.readouterr().err
+    # The second file is looked at before the first is asked about.
+    write_rows(tmp_path / 'data', [row(0), row(1)], files=2)
+    path = tmp_path / 'data' / 'train-00001-of-00002.parquet'
+    whole = parquet.read_table(path)
+    (tmp_path / 'data' / 'train-00000-of-00001.parquet').unlink()
+    for name in ('width', 'image'):
+        place = whole.schema.get_field_index(name)
+        parquet.write_table(whole.set_column(place, name, pa.array(['840'])), path)
+        assert main(['--card', 'sim_tiny', '--data', str(tmp_path / 'data'), '--out',
+                     str(tmp_path / 'out')]) == 2
+        [line] = capsys.readouterr().err.splitlines()
+        assert path.name in line and f'column {name} ' in line and 'string' in line
+    assert not (tmp_path / 'out').exists()
 
 
 def test_the_file_goes_on_and_drops_a_torn_line(tmp_path) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from vr_ros.core.types import PerceptionError
@@ -20,6 +21,7 @@ from vr_ros.models.card_types import ModelCard
 from vr_ros.progress import Meter
 from vr_ros.training.adapters.columns import Ready, ready_row
 from vr_ros.training.adapters.ordered_shards import count_rows
+from vr_ros.training.data.command import number_from
 from vr_ros.training.data.schema import row_from_columns
 from vr_ros.training.data.shards import ShardError, find_files, iter_columns
 from vr_ros.training.rewards.samples import SampleError
@@ -32,11 +34,15 @@ from vr_ros.training.trainers.difficulty.answers import (
     read_foreign,
 )
 from vr_ros.training.trainers.difficulty.sets import (
+    BY_DIFFICULTY,
+    BY_V_TRIUNE,
     Rate,
     Sets,
     by_difficulty,
     by_stage,
     by_v_triune,
+    check_room,
+    clear_set,
     rate,
     write_sets,
 )
@@ -45,6 +51,7 @@ ANSWERS, RATES, LEFT_OUT = 'answers.jsonl', 'rates.jsonl', 'left_out.jsonl'
 NAMED = 3
 # A row, or its id and why it cannot be used.
 Given = Ready | tuple[str, str]
+Sort = Callable[[Sequence[Rate]], Sets]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,18 +61,12 @@ def main(arguments: Sequence[str]) -> int:
     """
     options = _parse(arguments)
     try:
-        sort: Callable[[Sequence[Rate]], Sets] = by_difficulty
-        if options.curriculum:
-            curriculum = load_curriculum(options.curriculum)
-            if curriculum.rollouts != options.rollouts:
-                raise CurriculumError(f'{curriculum.name} wants --rollouts {curriculum.rollouts}')
-            sort = by_stage(curriculum)
-        elif options.v_triune:
-            sort = by_v_triune
+        sort, names = _sorting(options)
         card = load_card(options.card)
-        files = find_files(options.data, options.split)
+        files = _files(options)
+        check_room(options.out, names, options.split, options.data)
         answers = _answers(options, card, files)
-        rates, left_out = _rate(_given(files, card), answers, options.answers)
+        rates, left_out = _rate(_given(files, card, options.limit), answers, options.answers)
         sizes = _write(options, sort(rates) if rates else {}, rates, left_out, files)
     except (AnswersError, CurriculumError, PerceptionError, ShardError, OSError) as error:
         print(f'train difficulty: {" ".join(str(error).split())}', file=sys.stderr)
@@ -82,12 +83,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
                         help='folder with train-00000-of-00001.parquet …')
     parser.add_argument('--out', type=Path, required=True, help='folder for all that is written')
     parser.add_argument('--split', default='train', help='(default: %(default)s)')
-    parser.add_argument('--rollouts', type=int, default=8,
+    parser.add_argument('--rollouts', type=number_from(2), default=8,
                         help='answers to each row (default: %(default)s)')
     parser.add_argument('--temperature', type=float, default=1.0, help='(default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0, help='(default: %(default)s)')
-    parser.add_argument('--device', default='', help='default: a GPU where there is one')
-    parser.add_argument('--limit', type=int, help='look at the first so many rows only')
+    parser.add_argument('--device', default='auto', help='default: a GPU where there is one')
+    parser.add_argument('--limit', type=number_from(1), metavar='ROWS',
+                        help='look at the first so many rows only')
     parser.add_argument('--answers', type=Path,
                         help='take answers that something else drew, such as vLLM: JSON lines '
                         '{"id": …, "responses": […]}')
@@ -96,17 +98,33 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
                      help='sort into the stages of boxes_first, pebr_r1 or a JSON file')
     how.add_argument('--v-triune', action='store_true', help='keep what V-Triune keeps')
     options = parser.parse_args(arguments)
-    if options.rollouts < 2:
-        parser.error('--rollouts is at least 2')
-    if not options.temperature > 0:
+    if not 0 < options.temperature < math.inf:
         parser.error('--temperature is above 0')
     return options
 
 
-def _given(files: Sequence[Path], card: ModelCard, limit: int | None = None) -> Iterator[Given]:
-    for place, columns in enumerate(iter_columns(files)):
-        if place == limit:
-            return
+def _sorting(options: argparse.Namespace) -> tuple[Sort, Sequence[str]]:
+    """Choose how rows are sorted, and name the sets."""
+    if options.curriculum:
+        curriculum = load_curriculum(options.curriculum)
+        if curriculum.rollouts != options.rollouts:
+            raise CurriculumError(f'{curriculum.name} wants --rollouts {curriculum.rollouts}')
+        return by_stage(curriculum), [stage.name for stage in curriculum.stages]
+    return (by_v_triune, BY_V_TRIUNE) if options.v_triune else (by_difficulty, BY_DIFFICULTY)
+
+
+def _files(options: argparse.Namespace) -> list[Path]:
+    """Find the files of the split, and have a look into each before any model is asked."""
+    files = find_files(options.data, options.split)
+    for path in files:
+        next(iter_columns([path]), None)
+    if not count_rows(files):
+        raise ShardError(f'{files[0]}: no row is in this split')
+    return files
+
+
+def _given(files: Sequence[Path], card: ModelCard, limit: int | None) -> Iterator[Given]:
+    for place, columns in enumerate(islice(iter_columns(files), limit)):
         try:
             yield ready_row(columns, place, card.reasoner)
         except SampleError as error:
@@ -118,13 +136,17 @@ def _answers(options: argparse.Namespace, card: ModelCard, files: Sequence[Path]
     """Draw what answers are not there yet."""
     if options.answers:
         return read_foreign(options.answers, options.rollouts)
-    total = count_rows(files)
-    total = total if options.limit is None else min(total, options.limit)
+    # They bring torch, which answers from elsewhere do not need.
+    from vr_ros.models.device import pick_device
+    from vr_ros.training.trainers.difficulty.sampler import Sampler
+
+    device = pick_device(options.device)
+    total = _total(files, options.limit)
     file = AnswerFile(options.out / ANSWERS, {
         'model': str(card.reasoner.weights), 'card': card.name, 'rollouts': options.rollouts,
         'temperature': options.temperature, 'seed': options.seed,
         'data': [[path.name, path.stat().st_size] for path in files]})
-    with Meter(total, len(file.known), what='rows') as meter:
+    with Meter(total, min(total, len(file.known)), what='rows') as meter:
         sampler = None
         for one in _given(files, card, options.limit):
             if not isinstance(one, Ready):
@@ -133,10 +155,8 @@ def _answers(options: argparse.Namespace, card: ModelCard, files: Sequence[Path]
             if one.row.id in file.known:
                 continue
             if sampler is None:
-                from vr_ros.training.trainers.difficulty.sampler import Sampler
-
                 sampler = Sampler(card.reasoner, options.rollouts, options.temperature,
-                                  options.seed, options.device)
+                                  options.seed, device)
             file.add(sampler.ask(one))
             meter.advance(1)
     return {answers.id: answers for answers in file.read()}
@@ -171,10 +191,16 @@ def _write(options: argparse.Namespace, sets: Sets, rates: Sequence[Rate],
         {'id': id, 'reason': reason} for id, reason in left_out.items()])
     for name in sets:
         # Written anew each time: answers and rates are what takes long.
-        shutil.rmtree(options.out / name, ignore_errors=True)
-    rows = (row_from_columns(columns) for columns in iter_columns(files))
+        clear_set(options.out / name, options.split)
+    rows = map(row_from_columns, islice(iter_columns(files), options.limit))
     identity = {'answers': str(options.answers or ANSWERS), 'card': options.card}
-    return write_sets(options.out, sets, options.split, rows, count_rows(files), identity)
+    total = _total(files, options.limit)
+    return write_sets(options.out, sets, options.split, rows, total, identity)
+
+
+def _total(files: Sequence[Path], limit: int | None) -> int:
+    rows = count_rows(files)
+    return rows if limit is None else min(rows, limit)
 
 
 def _write_lines(path: Path, lines: Sequence[object]) -> None:

@@ -1,6 +1,8 @@
 """Rows sorted by the answers to them: by difficulty, by V-Triune's filters, or into stages."""
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,10 +11,16 @@ import numpy as np
 
 from vr_ros.training.adapters.columns import Ready
 from vr_ros.training.data.schema import Row
-from vr_ros.training.data.shards import ShardWriter
+from vr_ros.training.data.shards import ShardError, ShardWriter
 from vr_ros.training.rewards.samples import Sample, SampleError
 from vr_ros.training.rewards.scoring import Failure, Reward, Scorer
-from vr_ros.training.rewards.stages import Curriculum, difficulties, rows_by_stage, teachable
+from vr_ros.training.rewards.stages import (
+    Curriculum,
+    Difficulty,
+    difficulties,
+    rows_by_stage,
+    teachable,
+)
 from vr_ros.training.rewards.verifier import Rollout
 from vr_ros.training.trainers.difficulty.answers import Answers
 
@@ -20,6 +28,8 @@ from vr_ros.training.trainers.difficulty.answers import Answers
 TEACHABLE = (2 / 16, 10 / 16)
 SAMPLING_IOU = 0.5
 PERCEPTION = ('visionreasoner', 'detection', 'masks')
+BY_DIFFICULTY = tuple(difficulty.value for difficulty in Difficulty)
+KEPT, DROPPED = BY_V_TRIUNE = 'kept', 'dropped'
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ Sets = Mapping[str, Mapping[str, Sample]]
 
 def by_difficulty(rates: Sequence[Rate]) -> Sets:
     """Sort rows into easy (all right), medium (some) and hard (none). Source: PeBR-R1."""
-    sets: dict[str, dict[str, Sample]] = {'easy': {}, 'medium': {}, 'hard': {}}
+    sets: dict[str, dict[str, Sample]] = {name: {} for name in BY_DIFFICULTY}
     for one, difficulty in zip(rates, difficulties(_correct(rates)), strict=True):
         sets[difficulty.value][one.sample.id] = one.sample
     return sets
@@ -102,15 +112,38 @@ def by_v_triune(rates: Sequence[Rate]) -> Sets:
     Perception rows are kept where the sum of k accuracies is k / 8 to 10 k / 16, others where not
     all responses are right.
     """
-    sets: dict[str, dict[str, Sample]] = {'kept': {}, 'dropped': {}}
+    sets: dict[str, dict[str, Sample]] = {KEPT: {}, DROPPED: {}}
     for one in rates:
         least, most = (share * len(one.correct) for share in TEACHABLE)
         if one.sample.verifier in PERCEPTION:
             [keeps] = teachable(np.array([one.accuracies]), least, most)
         else:
             keeps = not all(one.correct)
-        sets['kept' if keeps else 'dropped'][one.sample.id] = one.sample
+        sets[KEPT if keeps else DROPPED][one.sample.id] = one.sample
     return sets
+
+
+def check_room(folder: Path, names: Iterable[str], split: str, data: Path) -> None:
+    """Make sure that sets of these names replace nothing but earlier ones.
+
+    :param data: folder of the rows that are sorted.
+    :raises ShardError: something else is there.
+    """
+    for name in names:
+        place = folder / name
+        if place.resolve() == data.resolve():
+            raise ShardError(f'{place} holds the rows that are to be sorted: name another --out')
+        if place.exists() and not place.is_dir():
+            raise ShardError(f'{place} is no folder: name another --out')
+        if any(path.stat().st_size for path in _files_of(place, split)) and (
+                _set_at(place, split) != name):
+            raise ShardError(f'{place} holds a {split} split from elsewhere: name another --out')
+
+
+def clear_set(folder: Path, split: str) -> None:
+    """Remove the files of one split of an earlier set, and nothing else."""
+    for path in _files_of(folder, split):
+        path.unlink()
 
 
 def write_sets(folder: Path, sets: Sets, split: str, rows: Iterable[Row], total: int,
@@ -132,6 +165,25 @@ def write_sets(folder: Path, sets: Sets, split: str, rows: Iterable[Row], total:
     finally:
         for writer in writers.values():
             writer.close()
+
+
+def _files_of(folder: Path, split: str) -> list[Path]:
+    """List what a writer of shards puts into a folder; what tells whose it is comes last."""
+    shards = re.compile(rf'{re.escape(split)}-(\d{{5}}(-of-\d{{5}}\.parquet|\.partial)|open\.tmp)')
+    found = [path for path in sorted(folder.glob('*')) if shards.fullmatch(path.name)]
+    described = (folder / f'{split}.json', folder / f'{split}.journal.jsonl')
+    return found + [path for path in described if path.exists()]
+
+
+def _set_at(folder: Path, split: str) -> str:
+    """Name the set that a folder holds, whole or begun; '' where it is none."""
+    for name, lines in ((f'{split}.json', None), (f'{split}.journal.jsonl', 1)):
+        try:
+            text = (folder / name).read_text(encoding='utf-8')
+            return str(json.loads('\n'.join(text.split('\n')[:lines]))['identity']['set'])
+        except (OSError, ValueError, LookupError, TypeError):
+            continue   # there is no such file, or it is of something else
+    return ''
 
 
 def _correct(rates: Sequence[Rate]) -> np.ndarray:
