@@ -1,6 +1,7 @@
 """Verifiers that misbehave, for tests of processes; these find them by this module's name."""
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 
@@ -22,6 +23,20 @@ def _deadly(sample: Sample) -> Judge:
         os._exit(1)
 
     return judge
+
+
+def make_registry_here_only() -> Registry:
+    """Give all verifiers, but fail in every process of a pool."""
+    if multiprocessing.parent_process() is not None:
+        raise OSError('no weights here')
+    return default_registry()
+
+
+def make_registry_and_end() -> Registry:
+    """Give all verifiers, but end every process of a pool."""
+    if multiprocessing.parent_process() is not None:
+        os._exit(3)
+    return default_registry()
 
 
 def make_registry() -> Registry:

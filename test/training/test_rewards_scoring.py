@@ -139,6 +139,46 @@ def test_one_failure_stops_nothing_else() -> None:
     assert len(rewards_or_raise(outcomes[:1])) == 1
 
 
+@pytest.mark.parametrize(('given', 'reason'), [
+    (Judgement(math.nan, 1.0, True), 'odd: its accuracy is nan, not a number from 0 to 1'),
+    (Judgement(0.5, math.inf, True), 'odd: its format is inf, not a number from 0 to 1'),
+    (Judgement(np.float32('nan'), 1.0, True), 'its accuracy is'),
+    (Judgement(1.01, 1.0, True), 'its accuracy is 1.01'),
+    (Judgement(1.0, -0.01, True), 'its format is -0.01'),
+    (Judgement(None, 1.0, True), 'its accuracy is None'),
+    (Judgement('1', 1.0, True), "its accuracy is '1'"),
+    (1.0, 'odd: it gave 1.0, no Judgement'), (None, 'odd: it gave None, no Judgement'),
+])
+def test_what_is_no_judgement_is_no_reward(given, reason) -> None:
+    odd = Verifier('odd', lambda sample: lambda rollout: given)
+    scorer = Scorer(default_registry().with_verifiers(odd))
+    failure, reward = scorer.score_all([
+        Rollout('', Sample('odd', 'x', 'src', '7')), Rollout(RIGHT, SAMPLES['visionreasoner'])])
+    assert isinstance(failure, Failure) and reward.final == 1
+    assert failure.reason.startswith("sample '7': ") and reason in failure.reason
+    with pytest.raises(VerifierError):
+        scorer.score(Rollout('', Sample('odd', 'x')))
+
+
+@pytest.mark.parametrize(('given', 'accuracy', 'form'), [
+    (Judgement(1 + 2e-16, -1e-17, 1), 1.0, 0.0),                                # sums of weights
+    (Judgement(np.float32(0.5), np.int64(1), np.True_), 0.5, 1.0),
+    (Judgement(True, False, False), 1.0, 0.0),
+])
+def test_a_judgement_in_other_numbers_is_read(given, accuracy, form) -> None:
+    odd = Verifier('odd', lambda sample: lambda rollout: given, format_ratio=1.0)
+    reward = Scorer(Registry([odd])).score(Rollout('', Sample('odd', 'x')))
+    assert (reward.accuracy, reward.format, reward.final) == (accuracy, form, (accuracy + form) / 2)
+    assert json.loads(json.dumps([reward.accuracy, reward.format, reward.is_correct])) == [
+        accuracy, form, bool(given.is_correct)]
+
+
+@pytest.mark.parametrize('ratio', [-1, math.nan, '1', True])
+def test_a_verifier_with_a_wrong_weight_is_refused(ratio) -> None:
+    with pytest.raises(ValueError, match='verifier "odd": accuracy_ratio is'):
+        Verifier('odd', lambda sample: None, accuracy_ratio=ratio)
+
+
 def test_a_truth_is_read_once() -> None:
     read = []
 

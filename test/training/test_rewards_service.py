@@ -11,10 +11,10 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from slow_verifiers import make_registry
+from slow_verifiers import make_registry, make_registry_and_end, make_registry_here_only
 
 from vr_ros.training.rewards.client import RewardServiceError, ServiceScorer
-from vr_ros.training.rewards.pool import CHUNK, PoolScorer
+from vr_ros.training.rewards.pool import CHUNK, PoolError, PoolScorer
 from vr_ros.training.rewards.samples import Sample
 from vr_ros.training.rewards.scoring import Failure, Reward, Scorer
 from vr_ros.training.rewards.service import RewardService, is_loopback
@@ -278,6 +278,29 @@ def test_a_pool_scores_and_loses_only_what_hangs() -> None:
 def test_a_pool_of_nothing_is_refused(options) -> None:
     with pytest.raises(ValueError, match='a pool has'):
         PoolScorer(**options)
+
+
+@pytest.mark.parametrize(('make', 'message'), [
+    (make_registry_here_only, r"make_registry failed there: OSError\('no weights here'\)"),
+    (make_registry_and_end, 'it ended with status 3'),
+    (lambda: make_registry(), 'no function at the top level of a module'),
+])
+def test_a_pool_that_cannot_begin_says_so(make, message) -> None:
+    with pytest.raises(PoolError, match=f'^the processes of a PoolScorer cannot begin: .*{message}'
+                       ):
+        PoolScorer(2, make_registry=make)
+
+
+def test_a_program_without_the_guard_is_told_so_once(tmp_path) -> None:
+    program = tmp_path / 'program.py'
+    program.write_text('from vr_ros.training.rewards.pool import PoolScorer\n'
+                       'print("begun")\nPoolScorer(2)\nprint("never")\n')
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=100,
+                          check=False)
+    assert done.returncode == 1
+    assert done.stdout.split() == ['begun'] * 2   # here, and in the one process of the trial
+    assert done.stderr.count('Traceback') == 1
+    assert "below `if __name__ == '__main__':`" in done.stderr.splitlines()[-1]
 
 
 def test_the_program_serves_and_ends() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from numbers import Real
+from typing import Any
 
 from vr_ros.core.mathematics import MathVerifyMissingError
 from vr_ros.training.rewards.registry import Registry, default_registry
 from vr_ros.training.rewards.samples import Sample, SampleError
 from vr_ros.training.rewards.verifier import (
     Judge,
+    Judgement,
     Rollout,
     Verifier,
     VerifierError,
@@ -19,6 +22,14 @@ from vr_ros.training.rewards.verifier import (
 
 # Truths that are kept read: more than the prompts of a batch.
 KEPT_SAMPLES = 4096
+
+
+# So much beside 0 or 1 is a sum of weights.
+ROUNDING = 1e-9
+
+
+class _NoJudgementError(ValueError):
+    """What a verifier gave is no judgement; the message says why."""
 
 
 class RewardError(RuntimeError):
@@ -86,9 +97,10 @@ class Scorer:
         sample = rollout.sample
         verifier, judge, accuracy_ratio, format_ratio = self._prepare(sample)
         try:
-            judgement = judge(rollout)
-        except MathVerifyMissingError as error:
-            raise VerifierError(f'{sample.title}: {error}') from error
+            judgement = _checked(judge(rollout))
+        except (MathVerifyMissingError, _NoJudgementError) as error:
+            said = f'{verifier.name}: {error}' if isinstance(error, _NoJudgementError) else error
+            raise VerifierError(f'{sample.title}: {said}') from error
         return Reward(
             final_reward(judgement, accuracy_ratio, format_ratio), judgement.accuracy,
             judgement.format, judgement.is_correct, verifier.name, sample.data_source, sample.id,
@@ -142,6 +154,23 @@ def rewards_or_raise(outcomes: Sequence[Outcome]) -> list[Reward]:
         named = '; '.join(failure.reason for failure in failures[:3])
         raise RewardError(f'{len(failures)} of {len(outcomes)} responses have no reward: {named}')
     return [outcome for outcome in outcomes if isinstance(outcome, Reward)]
+
+
+def _checked(judgement: Any) -> Judgement:
+    """Make sure that a verifier, perhaps of one's own, keeps to what a Judgement is.
+
+    :raises _NoJudgementError: it does not.
+    """
+    if not isinstance(judgement, Judgement):
+        raise _NoJudgementError(f'it gave {judgement!r:.80}, no Judgement')
+    values = {}
+    for name in ('accuracy', 'format'):
+        value = getattr(judgement, name)
+        # Also NaN is not within.
+        if not (isinstance(value, Real) and -ROUNDING <= value <= 1 + ROUNDING):
+            raise _NoJudgementError(f'its {name} is {value!r:.80}, not a number from 0 to 1')
+        values[name] = min(1.0, max(0.0, float(value)))
+    return replace(judgement, is_correct=bool(judgement.is_correct), **values)
 
 
 def failure_of(sample: Sample, reason: str) -> Failure:

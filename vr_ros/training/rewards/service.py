@@ -23,7 +23,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
-from vr_ros.training.rewards.pool import PoolScorer
+from vr_ros.training.rewards.pool import PoolError, PoolScorer
 from vr_ros.training.rewards.registry import Registry
 from vr_ros.training.rewards.scoring import Outcome
 from vr_ros.training.rewards.verifier import Rollout
@@ -202,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         scorer = PoolScorer(options.processes, timeout_s=options.timeout)
-    except ValueError as error:
+    except (PoolError, ValueError) as error:
         print(f'rewards: {error}', file=sys.stderr)
         return 2
     with scorer:
