@@ -129,14 +129,14 @@ def _ready(rows: Dataset, card: ReasonerCard, prepare: Callable[[Sample], Sample
         log.info('looks at %d rows and their images', len(rows))
     specs: dict[tuple[str, str], str] = {}
     broken: list[str] = []
-    seen = _Seen()
+    images = _Images()
     for columns in rows:
         key = columns['data_source'], columns['id']
         if key in specs:
             raise RowsError(f'two rows of {key[0]} are called "{key[1]}"')
         try:
             row, sample, _ = read_row(columns, card)
-            seen.check(row)
+            images.check(row)
             specs[key] = prepare(sample).to_json()
         except SampleError as error:
             # The row's own errors name it already.
@@ -148,7 +148,7 @@ def _ready(rows: Dataset, card: ReasonerCard, prepare: Callable[[Sample], Sample
     return rows
 
 
-class _Seen:
+class _Images:
     """Makes sure that images are whole; of rows about one image, which follow each other, once."""
 
     def __init__(self) -> None:
