@@ -163,6 +163,11 @@ def _checked(judgement: Any) -> Judgement:
     """
     if not isinstance(judgement, Judgement):
         raise _NoJudgementError(f'it gave {judgement!r:.80}, no Judgement')
+    # As nearly all are, so that nothing is to be made anew.
+    if (type(judgement.accuracy) is type(judgement.format) is float
+            and type(judgement.is_correct) is bool
+            and 0 <= judgement.accuracy <= 1 and 0 <= judgement.format <= 1):
+        return judgement
     values = {}
     for name in ('accuracy', 'format'):
         value = getattr(judgement, name)
