@@ -1,6 +1,7 @@
 """Intervals and tests of figures against closed forms, and against all cases written out."""
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -72,6 +73,58 @@ def test_draws_that_lie_off_the_value_are_moved_around_it() -> None:
     figure = figures([measure], rounds=2000)[0]
     assert figure.value == 1
     assert figure.low < 1 < figure.high
+
+
+@pytest.mark.parametrize(('right', 'of', 'ends'), [
+    # As in two scenes with 2 right of 2 and 0 right of 1: draws are 0, 2/3 twice and 1.
+    ((2, 0), (2, 1), (0, 1)),
+    ((0, 1), (2, 1), (0, 1)),
+    ((4, 2), (4, 4), (0.5, 1)),
+    ((3, 0), (9, 1), (0, 1 / 3)),
+])
+def test_a_share_of_two_groups_stays_within_what_they_show(right, of, ends) -> None:
+    """Of two groups there are three draws: their ends are the only interval that there is."""
+    answers = [float(n < yes) for yes, all in zip(right, of, strict=True) for n in range(all)]
+    groups = [str(group) for group, all in enumerate(of) for _ in range(all)]
+    for measure, names in ((mean('m', answers), groups), (ratio('m', right, of), None)):
+        figure = figures([measure], names)[0]
+        assert (figure.low, figure.high) == pytest.approx(ends)
+        assert figure.low <= figure.value <= figure.high
+
+
+def test_intervals_of_shares_of_few_groups_cover_and_stay_within_their_bounds() -> None:
+    """Groups of 1 to 5 answers, which are alike within a group, as those about one scene."""
+    rng = np.random.default_rng(7)
+    covered = 0
+    for seed in range(300):
+        number = rng.integers(1, 6, 5)
+        right = rng.binomial(number, rng.beta(1.2, 1.2, 5))
+        figure = figures([ratio('m', right, number)], rounds=200, seed=seed)[0]
+        assert 0 <= figure.low <= figure.value <= figure.high <= 1
+        covered += figure.low <= 0.5 <= figure.high
+    assert covered / 300 >= 0.84           # not 0.95: five groups are few
+
+
+@pytest.mark.parametrize(('unit', 'high'), [('share', 1), ('objects', 1.03)])
+def test_what_is_moved_stays_a_share_where_it_is_one(unit, high) -> None:
+    """Draws of a largest number lie below it: moved around it they reach beyond."""
+    def largest(sums: np.ndarray) -> np.ndarray:
+        return np.where(sums > 0, np.arange(10) / 9, 0).max(axis=1)
+
+    figure = figures([Sums('largest', np.eye(10), largest, 10, unit)], rounds=2000)[0]
+    assert figure.value == 1 and figure.low > 0.5
+    assert figure.high == 1 if unit == 'share' else figure.high > high
+    other = Sums('largest', np.eye(10), lambda sums: largest(sums) * 0, 10, unit)
+    change = compare(other, replace(other, formula=largest), rounds=200)
+    assert change.difference == 1
+    assert change.high == 1 if unit == 'share' else change.high > high
+
+
+def test_sizes_that_are_no_shares_are_moved_as_before() -> None:
+    """The same numbers as a share and as objects: the latter have no upper end."""
+    share, size = (figures([ratio('m', [2, 0], [2, 1], unit=unit)])[0]
+                   for unit in ('share', 'objects'))
+    assert share.high == 1 and size.high > 1.05
 
 
 @settings(max_examples=50, deadline=None)

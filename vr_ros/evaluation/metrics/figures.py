@@ -3,8 +3,10 @@
 Intervals: percentile bootstrap (Efron and Tibshirani, 1993, section 13.3) over samples, or over
 groups of samples that belong together. Samples that are drawn twice make AP and ECE larger than
 they are: where the draws lie off the value by more than a quarter of their own spread (section
-10.3 there), they are moved to lie around it. Where all samples agree, as with 5 right of 5, such
-an interval has no width: it says nothing about samples that were not drawn.
+10.3 there), they are moved to lie around it. Not so a part of a sum, such as a share of right
+answers: draws of few groups of unequal size lie off it by chance, and moved they would reach
+beyond 0 or 1. No interval of a share does. Where all samples agree, as with 5 right of 5, it has no
+width: it says nothing about samples that were not drawn.
 Tests: paired randomisation (Fisher): if two runs were alike, their results on one sample could as
 well be exchanged.
 """
@@ -15,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vr_ros.evaluation.metrics.measure import Measure
+from vr_ros.evaluation.metrics.measure import Measure, Sums
 
 ROUNDS = 1000
 LEVEL = 0.95
@@ -23,6 +25,7 @@ LEVEL = 0.95
 _MAX_WEIGHTS = 4 << 20
 # Of the standard error: less bias is not worth a correction.
 _TOLERATED_BIAS = 0.25
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -84,11 +87,15 @@ def figures(
 
 def _figure(measure: Measure, drawn: list[np.ndarray], level: float) -> Figure:
     value = _value(measure)
-    low, high = _interval(drawn, value, level)
-    # No figure here is below 0; what is moved may seem so.
-    low = None if low is None else max(low, 0.0)
+    # No figure here is below 0, and no share above 1; what is moved may seem so.
+    low, high = _interval(drawn, value, level, moves=not _is_part(measure),
+                          within=(0.0, 1.0 if measure.unit == 'share' else np.inf))
     return Figure(
         measure.name, value, measure.of, low, high, measure.unit, measure.better)
+
+
+def _is_part(measure: Measure) -> bool:
+    return isinstance(measure, Sums) and measure.is_part
 
 
 def compare(
@@ -110,7 +117,9 @@ def compare(
     difference = values[1] - values[0]
     low, high = _interval(
         [second.values(w) - first.values(w)
-         for w in draws(first.samples, groups, rounds, seed)], difference, level)
+         for w in draws(first.samples, groups, rounds, seed)], difference, level,
+        moves=not (_is_part(first) and _is_part(second)),
+        within=(-1.0, 1.0) if first.unit == 'share' else (-np.inf, np.inf))
     both = first.joined(second)
     at_least = valid = 0
     for swap in _swaps(first.samples, groups, rounds, seed + 1):
@@ -171,15 +180,23 @@ def _value(measure: Measure) -> float | None:
 
 
 def _interval(
-    values: list[np.ndarray], value: float | None, level: float
+    values: list[np.ndarray], value: float | None, level: float, *, moves: bool,
+    within: tuple[float, float],
 ) -> tuple[float | None, float | None]:
-    """Take the middle; rounds in which nothing counted have no say, and most must have one."""
+    """Take the middle; rounds in which nothing counted have no say, and most must have one.
+
+    :param moves: draws that lie off the value are moved around it.
+    :param within: what the figure is never out of, unless its draws are.
+    """
     drawn = np.concatenate(values) if values else np.empty(0)
     known = drawn[np.isfinite(drawn)]
     if value is None or not known.size or known.size * 2 < drawn.size:
         return None, None
     bias = known.mean() - value
-    if abs(bias) > _TOLERATED_BIAS * known.std():
+    is_within = within[0] <= known.min() and known.max() <= within[1] + _ROUNDING
+    if moves and abs(bias) > _TOLERATED_BIAS * known.std():
         known = known - bias
     low, high = np.quantile(known, ((1 - level) / 2, (1 + level) / 2))
+    if is_within:
+        low, high = np.clip((low, high), *within)
     return float(low), float(high)

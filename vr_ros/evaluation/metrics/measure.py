@@ -40,6 +40,8 @@ class Sums:
     :param rows: (samples, K) what each contributes; zeros where it has no part in the figure.
     :param formula: (R, K) sums to (R,) values, NaN where nothing counts.
     :param of: how many things it speaks about.
+    :param is_part: it is the part that one sum is of another one, in every sample too: from 0 to 1
+        whatever is drawn, and no larger or smaller where samples are drawn twice.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Sums:
     of: int
     unit: str = 'share'
     better: str = 'higher'
+    is_part: bool = False
 
     @property
     def samples(self) -> int:
@@ -57,7 +60,8 @@ class Sums:
         return self.formula(weights @ self.rows)
 
     def joined(self, other: Sums) -> Sums:
-        return replace(self, rows=np.concatenate((self.rows, other.rows)), of=self.of + other.of)
+        return replace(self, rows=np.concatenate((self.rows, other.rows)), of=self.of + other.of,
+                       is_part=self.is_part and other.is_part)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +119,10 @@ def ratio(
     :param of: None: sum(below).
     """
     rows = np.array((above, below), float).reshape(2, -1).T
+    is_part = unit == 'share' and bool(((rows[:, 0] >= 0) & (rows[:, 0] <= rows[:, 1])).all())
     return Sums(
         name, rows, lambda sums: quotient(sums[..., 0], sums[..., 1]),
-        int(rows[:, 1].sum()) if of is None else of, unit, better)
+        int(rows[:, 1].sum()) if of is None else of, unit, better, is_part)
 
 
 def mean(
