@@ -72,6 +72,7 @@ def test_a_device_that_is_there(monkeypatch, wanted, gpus, expected):
     ('cuda', 0, "no device 'cuda': this torch"),
     ('cuda:2', 2, 'can use 2 GPUs'),
     ('gpu', 2, "unknown device 'gpu'"),
+    ('meta', 2, "unknown device 'meta'"), ('xpu', 2, "unknown device 'xpu'"),
 ])
 def test_a_device_that_is_not_there_is_named(monkeypatch, wanted, gpus, words):
     monkeypatch.setattr(module, 'count_gpus', lambda: gpus)

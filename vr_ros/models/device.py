@@ -21,7 +21,10 @@ def pick_device(wanted: str) -> str:
         return 'cuda' if gpus else 'cpu'
     try:
         device = torch.device(wanted)
-    except RuntimeError as error:
+        if device.type not in ('cpu', 'cuda'):
+            # Many more have a name than can compute here; 'meta' never does.
+            torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise PerceptionError(
             Status.MODEL_UNAVAILABLE, f'unknown device {wanted!r}: cpu, cuda, cuda:1, auto'
         ) from error
