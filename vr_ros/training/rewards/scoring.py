@@ -22,14 +22,8 @@ from vr_ros.training.rewards.verifier import (
 
 # Truths that are kept read: more than the prompts of a batch.
 KEPT_SAMPLES = 4096
-
-
 # So much beside 0 or 1 is a sum of weights.
 ROUNDING = 1e-9
-
-
-class _NoJudgementError(ValueError):
-    """What a verifier gave is no judgement; the message says why."""
 
 
 class RewardError(RuntimeError):
@@ -97,10 +91,10 @@ class Scorer:
         sample = rollout.sample
         verifier, judge, accuracy_ratio, format_ratio = self._prepare(sample)
         try:
-            judgement = _checked(judge(rollout))
-        except (MathVerifyMissingError, _NoJudgementError) as error:
-            said = f'{verifier.name}: {error}' if isinstance(error, _NoJudgementError) else error
-            raise VerifierError(f'{sample.title}: {said}') from error
+            judgement = judge(rollout)
+        except MathVerifyMissingError as error:
+            raise VerifierError(f'{sample.title}: {error}') from error
+        judgement = _checked(judgement, verifier, sample)
         return Reward(
             final_reward(judgement, accuracy_ratio, format_ratio), judgement.accuracy,
             judgement.format, judgement.is_correct, verifier.name, sample.data_source, sample.id,
@@ -156,13 +150,14 @@ def rewards_or_raise(outcomes: Sequence[Outcome]) -> list[Reward]:
     return [outcome for outcome in outcomes if isinstance(outcome, Reward)]
 
 
-def _checked(judgement: Any) -> Judgement:
+def _checked(judgement: Any, verifier: Verifier, sample: Sample) -> Judgement:
     """Make sure that a verifier, perhaps of one's own, keeps to what a Judgement is.
 
-    :raises _NoJudgementError: it does not.
+    :raises VerifierError: it does not.
     """
     if not isinstance(judgement, Judgement):
-        raise _NoJudgementError(f'it gave {judgement!r:.80}, no Judgement')
+        raise VerifierError(
+            f'{sample.title}: {verifier.name}: it gave {judgement!r:.80}, no Judgement')
     # As nearly all are, so that nothing is to be made anew.
     if (type(judgement.accuracy) is type(judgement.format) is float
             and type(judgement.is_correct) is bool
@@ -173,7 +168,8 @@ def _checked(judgement: Any) -> Judgement:
         value = getattr(judgement, name)
         # Also NaN is not within.
         if not (isinstance(value, Real) and -ROUNDING <= value <= 1 + ROUNDING):
-            raise _NoJudgementError(f'its {name} is {value!r:.80}, not a number from 0 to 1')
+            raise VerifierError(f'{sample.title}: {verifier.name}: its {name} is {value!r:.80},'
+                                ' not a number from 0 to 1')
         values[name] = min(1.0, max(0.0, float(value)))
     return replace(judgement, is_correct=bool(judgement.is_correct), **values)
 

@@ -7,7 +7,6 @@ from vr_ros.core.prompt import validate_instruction
 from vr_ros.datasets.sample import SampleError as BrokenImageError
 from vr_ros.datasets.sample import decode_image
 from vr_ros.models.card_types import ReasonerCard
-from vr_ros.models.device import pick_device
 from vr_ros.models.qwen_vl import QwenVLReasoner
 from vr_ros.models.rows import Asked
 from vr_ros.models.second_look import SecondLook
@@ -23,13 +22,13 @@ class Sampler:
     :param number: of answers to each row.
     :param temperature: 1 is the model's own distribution.
     :param seed: the same gives the same answers to a row, whatever was asked before.
-    :param device: 'auto' takes a GPU where there is one.
+    :param device: one that is there, as torch calls it.
     :raises PerceptionError: MODEL_UNAVAILABLE, with what to do.
     """
 
     def __init__(self, card: ReasonerCard, number: int, temperature: float, seed: int,
-                 device: str = 'auto') -> None:
-        self._reasoner = QwenVLReasoner(card, resolve_weights(card.weights), pick_device(device))
+                 device: str) -> None:
+        self._reasoner = QwenVLReasoner(card, resolve_weights(card.weights), device)
         self._number, self._temperature, self._seed = number, temperature, seed
 
     def ask(self, ready: Ready) -> Answers:
