@@ -20,9 +20,9 @@ from vr_ros.training.trainers.sim_model import (  # noqa: E402
     LayerTap,
     build_model,
     dense_targets,
-    equal_images,
     number_loss,
 )
+from vr_ros.training.trainers.sim_speed import compile_layers, equal_images  # noqa: E402
 from vr_ros.training.trainers.sim_tokenizer import build_tokenizer, place_tokens  # noqa: E402
 
 SIZE = Size(84, 84)
@@ -59,6 +59,26 @@ def test_the_patch_is_undone_after_an_error(model):
     with pytest.raises(RuntimeError), equal_images():
         raise RuntimeError
     assert qwen.Qwen2_5_VLVisionAttention.forward is before
+
+
+@pytest.mark.timeout(300)
+def test_compiled_layers_compute_and_learn_the_same(tokenizer, model):
+    compiled = build_model(SMALL, tokenizer, SIZE)
+    compiled.load_state_dict(model.state_dict())
+    compile_layers(compiled)
+    patches = torch.randn(2 * 36, 1176)
+    grid = torch.tensor([[1, 6, 6]]).repeat(2, 1)
+    ids = torch.randint(20, 40, (2, 30))
+    told = []
+    for one in (model, compiled):
+        one.zero_grad()
+        with equal_images():
+            seen = one.model.visual(patches, grid).pooler_output
+        logits = one(input_ids=ids).logits
+        (seen.square().mean() + logits.square().mean()).backward()
+        told.append((seen.detach(), logits.detach(), [p.grad for p in one.parameters()]))
+    torch.testing.assert_close(told[1], told[0], atol=1e-4, rtol=1e-3)
+    assert compiled.state_dict().keys() == model.state_dict().keys()
 
 
 @pytest.fixture(scope='module')

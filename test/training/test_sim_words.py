@@ -21,12 +21,13 @@ from vr_ros.training.trainers.sim_model import Architecture, LayerTap, build_mod
 from vr_ros.training.trainers.sim_tiny import make_tokenizer  # noqa: E402
 from vr_ros.training.trainers.sim_word_head import (  # noqa: E402
     WordHead,
-    next_colours,
+    next_level,
     word_losses,
 )
 from vr_ros.training.trainers.sim_words import (  # noqa: E402
     CONTRADICTS,
     FITS,
+    GROUPS,
     NOT_ASKED,
     WordRows,
 )
@@ -58,7 +59,7 @@ def rows():
     card = load_card('sim_tiny')
     batches = BatchMaker(
         OneFrame(), make_tokenizer(card, SIZE), card.reasoner, SIZE, seed=1, checks=0)
-    return WordRows(batches, colours=len(COLOURS))
+    return WordRows(batches, colours=len(COLOURS), groups=len(GROUPS))
 
 
 @pytest.fixture(scope='module')
@@ -207,26 +208,73 @@ def test_half_of_the_rows_have_one_object_in_a_column(rows, batch):
 
 
 def test_few_colours_at_first(rows):
-    few = WordRows(rows.batches)
+    few = WordRows(rows.batches, groups=len(GROUPS))
     for _ in range(20):
         assert {o.colour for o in few.repaint(FRAME).objects} <= set(COLOURS[:2])
     painted = [few.repaint(FRAME).objects for _ in range(50)]
     assert len({o.kind for objects in painted for o in objects}) == len(KINDS)
-    for prompt, response, _ in texts(rows, few.draw(20)):
+    drawn = few.draw(20)
+    assert drawn.coloured.all()
+    for prompt, response, _ in texts(rows, drawn):
         assert response[-1] in ('. Matching:', '</think>')
         assert any(colour in prompt.lower() for colour in COLOURS)
 
 
-@pytest.mark.parametrize(('colours', 'shares', 'wanted'), [
+@pytest.mark.parametrize('level', range(len(GROUPS)))
+def test_few_things_to_group_at_first(rows, level: int) -> None:
+    count, kinds = GROUPS[level]
+    drawn = texts(rows, WordRows(rows.batches, len(COLOURS), level).draw(40))
+    sizes, grouped = set(), 0
+    for _, response, learnt in drawn[1::2]:
+        text = ''.join(response)
+        assert 'all objects' in text
+        listed = ITEM.findall(text.partition('. Matching:')[0])
+        sizes.add(len(listed))
+        assert len({kind for *_, kind, _ in listed}) <= kinds
+        assert len({colour for _, _, colour, *_ in listed}) <= 2
+        grouped += bool(re.search(r'\w r\dc\d', text.partition('. Matching:')[2]))
+        assert learnt[-2:] == [True, True]
+    assert max(sizes) == min(count, len(FRAME.objects)) and min(sizes) >= 2 and grouped
+    assert any('all objects' not in ''.join(response) for _, response, _ in drawn[::2])
+
+
+def test_rows_are_about_both_as_long_as_both_are_to_be_learnt(rows):
+    drawn = WordRows(rows.batches).draw(20)
+    is_caption = ['all objects' in ''.join(response) for _, response, _ in texts(rows, drawn)]
+    assert is_caption == [False, True] * 10
+    assert drawn.coloured.tolist() == [True, False] * 10
+
+
+def test_steps_of_captions_behind_places_and_names_are_marked(rows, batch):
+    marked = set(map(tuple, batch.groups.tolist()))
+    found = {';': 0, '</think>': 0, 'place': 0}
+    for number, (ids, labels) in enumerate(zip(batch.input_ids, batch.labels, strict=True)):
+        words = [rows.batches.tokenizer.decode([token]) for token in ids]
+        begin = words.index('<think>')
+        if 'all objects' not in ''.join(words[begin:]):
+            assert not any(row == number for row, _ in marked)
+            continue
+        for column in range(words.index('. Matching:'), words.index('</think>') + 1):
+            is_place = bool(re.fullmatch(r' r\dc\d', words[column]))
+            before = words[column - 1]
+            steps = (words[column].strip() in found or is_place) and (
+                before.strip() in KINDS or bool(re.fullmatch(r' r\dc\d', before)))
+            assert ((number, column) in marked) == (steps and bool(labels[column] != IGNORED))
+            if (number, column) in marked:
+                found['place' if is_place else words[column]] += 1
+    assert min(found.values()) > 10
+
+
+@pytest.mark.parametrize(('level', 'shares', 'wanted'), [
     (2, [], 2),
     (2, [0.99, 0.99], 2),              # too few steps
     (2, [0.5, 0.99, 0.97, 0.98], 3),
     (2, [0.99, 0.99, 0.5], 2),         # not any more
-    (len(COLOURS), [1.0] * 9, len(COLOURS)),
+    (8, [1.0] * 9, 8),
 ])
-def test_a_colour_more_once_those_before_are_told_apart(
-        colours: int, shares: list[float], wanted: int) -> None:
-    assert next_colours(colours, shares) == wanted
+def test_one_more_once_those_before_are_learnt(
+        level: int, shares: list[float], wanted: int) -> None:
+    assert next_level(level, 8, shares, 0.97) == wanted
 
 
 def test_the_head_teaches_the_layers_below_it_alone(rows):
@@ -238,7 +286,8 @@ def test_the_head_teaches_the_layers_below_it_alone(rows):
     drawn = WordRows(rows.batches).draw(8)
     text, fit, parts = word_losses(
         model, LayerTap(model, 2), head, drawn, rows.batches.verdicts)
-    assert np.isfinite(float(text.detach())) and 0 <= parts['word_verdicts'] <= 1
+    assert np.isfinite(float(text.detach()))
+    assert all(0 <= share <= 1 for share in parts.values())
     fit.backward()
     layers = model.model.language_model.layers
     taught = [layer.mlp.up_proj.weight.grad is not None for layer in layers]

@@ -21,13 +21,9 @@ from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGenera
 
 from vr_ros.training.trainers.optimizers import MuonAndAdamW
 from vr_ros.training.trainers.sim_batches import IGNORED, Batch, BatchMaker
-from vr_ros.training.trainers.sim_model import (
-    DenseHead,
-    LayerTap,
-    equal_images,
-    number_loss,
-)
-from vr_ros.training.trainers.sim_word_head import WordHead, next_colours, word_losses
+from vr_ros.training.trainers.sim_model import DenseHead, LayerTap, number_loss
+from vr_ros.training.trainers.sim_speed import equal_images
+from vr_ros.training.trainers.sim_word_head import GROWTH, WordHead, next_level, word_losses
 from vr_ros.training.trainers.sim_words import FIRST_COLOURS, WordRows
 
 CHUNKS = 3
@@ -71,6 +67,7 @@ class Progress:
     """Where a run stands; saved with every checkpoint.
 
     :param colours: of how many colours rows of words alone are.
+    :param groups: how many of the steps towards grouping are learnt, see :class:`WordRows`.
     """
 
     warm_minutes: float = 0.0
@@ -79,6 +76,7 @@ class Progress:
     joint_samples: int = 0
     steps: int = 0
     colours: int = FIRST_COLOURS
+    groups: int = 0
 
 
 class ReasonerTrainer:
@@ -107,7 +105,8 @@ class ReasonerTrainer:
             model.config.text_config.hidden_size, len(batches.columns))
         self.tap, self.word_tap, self.place_tap = (
             LayerTap(model, layer) for layer in (dense_layer, word_layer, place_layer))
-        self.words, self._verdicts = WordRows(batches), list[float]()
+        self.words = WordRows(batches)
+        self._shares: dict[str, list[float]] = {name: [] for name in GROWTH}
         self.optimizer = MuonAndAdamW(
             [model, self.head, self.word_head], schedule.learning_rate)
         self.progress = Progress()
@@ -193,18 +192,21 @@ class ReasonerTrainer:
                  **parts, **word_parts})
 
     def learn_words(self, rows: int) -> tuple[torch.Tensor, dict[str, float]]:
-        """:return: loss on rows of words alone, and shares right; a colour more takes part when
-            those so far are told apart."""
-        self.words.colours = self.progress.colours
+        """:return: loss on rows of words alone, and shares right; colours, and what there is to
+            group, grow as they are learnt."""
+        progress = self.progress
+        self.words.colours, self.words.groups = progress.colours, progress.groups
         text, fit, parts = word_losses(
             self.model, self.word_tap, self.word_head, self.words.draw(rows),
             self.batches.verdicts)
-        self._verdicts.append(parts['word_verdicts'])
-        colours = next_colours(self.progress.colours, self._verdicts)
-        if colours > self.progress.colours:
-            log.info('%d colours', colours)
-            self.progress.colours = colours
-            self._verdicts.clear()
+        for name, (top, share, wanted) in GROWTH.items():
+            self._shares[name].append(parts[share])
+            level = getattr(progress, name)
+            new = next_level(level, top, self._shares[name], wanted)
+            if new > level:
+                log.info('%s: %d of %d', name, new, top)
+                setattr(progress, name, new)
+                self._shares[name].clear()
         return text + fit, {'words_alone': float(text.detach()), **parts}
 
     def losses(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:

@@ -28,6 +28,7 @@ from vr_ros.training.trainers.sim_memory_model import still_view
 from vr_ros.training.trainers.sim_model import Architecture, build_model, spell_numbers
 from vr_ros.training.trainers.sim_reasoner import CHECKPOINT, ReasonerTrainer, Schedule
 from vr_ros.training.trainers.sim_segmenter import train_segmenter
+from vr_ros.training.trainers.sim_speed import compile_layers
 from vr_ros.training.trainers.sim_tokenizer import (
     build_tokenizer,
     coordinate_tokens,
@@ -104,6 +105,7 @@ def train_reasoner(
     architecture = Architecture()
     model = build_model(architecture, tokenizer, size).train()
     spell_numbers(model, tokenizer, size)
+    compile_layers(model)
     bank = FrameBank(frames)
     log.info(
         '%d frames, %d tokens, %.2f M parameters',

@@ -12,9 +12,14 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from vr_ros.sim.truth import COLOURS
 from vr_ros.training.trainers.sim_batches import IGNORED
 from vr_ros.training.trainers.sim_model import LayerTap
-from vr_ros.training.trainers.sim_words import NOT_ASKED, WordBatch
+from vr_ros.training.trainers.sim_words import GROUPS, NOT_ASKED, WordBatch
 
 CHUNKS = 3
+# What grows while rows of words alone are learnt: up to where, by which share, once it is how high.
+GROWTH = {
+    'colours': (len(COLOURS), 'word_colours', 0.97),
+    'groups': (len(GROUPS), 'word_groups', 0.9),
+}
 
 
 class WordHead(nn.Module):
@@ -26,7 +31,8 @@ class WordHead(nn.Module):
     it takes 30 steps, and each further one 10; so rows begin with two.
 
     The last word of a name is also asked where else the same colour and kind were listed: to
-    group what is alike, as a caption does, the model must find its own words again.
+    group what is alike, as a caption does, the model must find its own words again. That, too,
+    begins with two things.
     """
 
     def __init__(self, hidden: int, places: int) -> None:
@@ -48,12 +54,17 @@ def word_losses(
     model: Qwen2_5_VLForConditionalGeneration, tap: LayerTap, head: WordHead, batch: WordBatch,
     verdicts: Iterable[int],
 ) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
-    """:return: next-token loss, the head's loss, and shares right: verdicts, words that fit or
-        contradict, and places of what is alike."""
+    """:return: next-token loss, the head's loss, and shares right: verdicts where a colour is
+        asked for, words that fit or contradict, places of what is alike, and steps of captions
+        behind a group's places."""
     embeddings = model.get_input_embeddings()(batch.input_ids)
     lengths = batch.attention_mask.sum(1)
     row_in_chunk = torch.empty(len(lengths), dtype=torch.long)
-    logits, wanted, weights, states, fits, last_words, alike = [], [], [], [], [], [], []
+    is_group = torch.zeros_like(batch.labels, dtype=torch.bool)
+    is_group[tuple(batch.groups.T)] = True
+    is_colour = batch.coloured[:, None] & torch.isin(batch.labels, torch.tensor(sorted(verdicts)))
+    logits, wanted, weights, groups, colours = [], [], [], [], []
+    states, fits, last_words, alike = [], [], [], []
     for rows in lengths.argsort().chunk(CHUNKS):
         end = int(lengths[rows].max())
         with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -67,7 +78,9 @@ def word_losses(
             counted = labels != IGNORED
             logits.append(model.lm_head(hidden[:, :-1][counted]).float())
         wanted.append(labels[counted])
-        weights.append(batch.weights[rows, 1:end][counted])
+        for kept, values in (
+                (weights, batch.weights), (groups, is_group), (colours, is_colour)):
+            kept.append(values[rows, 1:end][counted])
         row_in_chunk.fill_(-1)
         row_in_chunk[rows] = torch.arange(len(rows))
         for places, values, state, value in (
@@ -84,20 +97,21 @@ def word_losses(
     found = head.alike(torch.cat(last_words))
     none = found.shape[1] - 1
     fit = F.cross_entropy(read.flatten(0, 1), fits.flatten()) + F.cross_entropy(found, alike)
-    is_verdict = torch.isin(wanted, torch.tensor(sorted(verdicts)))
+    right = logits.argmax(-1) == wanted
     return text, fit, {
-        'word_verdicts': _share((logits.argmax(-1) == wanted)[is_verdict]),
+        'word_colours': _share(right[torch.cat(colours)]),
+        'word_groups': _share(right[torch.cat(groups)]),
         'word_fits': _share((read.argmax(-1) == fits)[fits != NOT_ASKED]),
         'word_alike': _share((found.argmax(-1) == alike)[alike != none])}
 
 
-def next_colours(colours: int, shares: Sequence[float], wanted: float = 0.97) -> int:
-    """Add a colour once the last three steps had so many of the verdicts right.
+def next_level(level: int, top: int, shares: Sequence[float], wanted: float) -> int:
+    """Let one thing more take part once the last three steps had so many right.
 
-    :param shares: right verdicts of each step since the last colour came in.
+    :param shares: of each step since the last came in.
     """
     is_mastered = len(shares) >= 3 and min(shares[-3:]) >= wanted
-    return min(len(COLOURS), colours + 1) if is_mastered else colours
+    return min(top, level + 1) if is_mastered else level
 
 
 def _share(right: torch.Tensor) -> float:

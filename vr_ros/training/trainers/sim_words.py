@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 
 from vr_ros.core.types import Task
-from vr_ros.sim.instructions import SimInstruction
+from vr_ros.sim.instructions import SimInstruction, generate
 from vr_ros.sim.queries import Form
 from vr_ros.sim.truth import COLOURS, KINDS, SIZES, FrameTruth
 from vr_ros.sim.vocabulary import Noun
@@ -24,10 +24,13 @@ from vr_ros.training.sim_targets import LIST_OPENING, model_objects
 from vr_ros.training.trainers.sim_batches import IGNORED, BatchMaker
 
 FIRST_COLOURS = 2
+# Objects and kinds of rows that teach to group: at first as few as there can be.
+GROUPS = ((2, 1), (2, 2), (3, 2), (4, 2), (6, 3), (9, 3))
 # What is learnt slowest is what words alone can teach.
 SLOW_SHARE = 0.75
 # Of the rows have one object in a column at most: there words alone tell the order from the left.
 SPREAD_SHARE = 0.5
+SPREAD_UP_TO = 4  # objects: so few always are, where they are to be grouped
 _WORDS = (SIZES, COLOURS, KINDS)  # in the order of a name, and of Noun's fields
 _KIND = _WORDS.index(KINDS)
 # A word of a name, held against the same field of what is asked for.
@@ -49,6 +52,9 @@ class WordBatch(NamedTuple):
     :param kinds: (K, 2) row and column of the last word of each name.
     :param alike: (K,) number of the place, other than its own, where the same colour and kind were
         last listed before; the number of places for none.
+    :param groups: (G, 2) row and column of each token of a caption that goes on with a group or
+        ends it.
+    :param coloured: (N,) bool, whether a colour is asked for.
     """
 
     input_ids: torch.Tensor
@@ -59,16 +65,33 @@ class WordBatch(NamedTuple):
     fits: torch.Tensor
     kinds: torch.Tensor
     alike: torch.Tensor
+    groups: torch.Tensor
+    coloured: torch.Tensor
+
+
+class _Row(NamedTuple):
+    """Tokens of prompt and response, and which of the response's are to be learnt."""
+
+    prompt: list[int]
+    wanted: list[int]
+    kept: list[bool]
+    instruction: SimInstruction
 
 
 class WordRows:
     """Draws rows; prompts and responses are the batch maker's own, without the image tokens.
 
+    As long as something is to be learnt from few things first, half of the rows are about that, or
+    all when it is two things: which colours are asked for, and what of a list is alike.
+
     :param colours: of how many colours objects are, see :class:`WordHead`.
+    :param groups: how many of ``GROUPS`` are learnt already.
     """
 
-    def __init__(self, batches: BatchMaker, colours: int = FIRST_COLOURS) -> None:
-        self.batches, self.colours = batches, colours
+    def __init__(
+        self, batches: BatchMaker, colours: int = FIRST_COLOURS, groups: int = 0
+    ) -> None:
+        self.batches, self.colours, self.groups = batches, colours, groups
         token = batches.tokenizer.convert_tokens_to_ids
         self._image = token('<|image_pad|>')
         self._list, self._divider = token([LIST_OPENING, ';'])
@@ -77,9 +100,10 @@ class WordRows:
 
     def draw(self, rows: int) -> WordBatch:
         """Make rows of one training step."""
-        made = [self._row() for _ in range(rows)]
+        makers = self._lessons()
+        made = [makers[i % len(makers)]() for i in range(rows)]
         ids, mask, labels = self.batches.pad([(prompt, wanted) for prompt, wanted, *_ in made])
-        names, fits, kinds, alike = [], [], [], []
+        names, fits, kinds, alike, groups = [], [], [], [], []
         for number, (prompt, wanted, kept, instruction) in enumerate(made):
             start = len(prompt)
             labels[number, start:start + len(wanted)][~torch.tensor(kept)] = IGNORED
@@ -89,34 +113,65 @@ class WordRows:
             for column, place in self._alike(wanted):
                 kinds.append((number, start + column))
                 alike.append(place)
-        is_question = torch.tensor([i.task is Task.VQA for *_, i in made])
+            groups += [(number, start + column) for column in self._grouping(wanted, kept)]
+        asked = [row.instruction for row in made]
+        is_question = torch.tensor([i.task is Task.VQA for i in asked])
         return WordBatch(
             ids, mask, labels, self.batches.weigh(labels, is_question),
             torch.tensor(names).view(-1, 2), torch.tensor(fits).view(-1, 2),
-            torch.tensor(kinds).view(-1, 2), torch.tensor(alike, dtype=torch.long))
+            torch.tensor(kinds).view(-1, 2), torch.tensor(alike, dtype=torch.long),
+            torch.tensor(groups, dtype=torch.long).view(-1, 2),
+            torch.tensor([any(noun.colour for noun in _nouns(i)) for i in asked]))
 
-    def _row(self) -> tuple[list[int], list[int], list[bool], SimInstruction]:
-        """:return: tokens of prompt and response, which of the response's are to be learnt, and
-            what is asked."""
-        batches = self.batches
+    def _lessons(self) -> list[Callable[[], _Row]]:
+        lessons = [self._row_of_any] * (self.colours == len(COLOURS))
+        lessons += [self._row_of_colours] * (self.colours < len(COLOURS))
+        return lessons + [self._row_of_groups] * (self.groups < len(GROUPS))
+
+    def _row_of_any(self) -> _Row:
+        truth = self.repaint(self._frame())
+        if self.batches.rng.random() < SPREAD_SHARE:
+            truth = self._spread(truth)
+        return self._write(truth, self.batches.instruct(truth, SLOW_SHARE))
+
+    def _row_of_colours(self) -> _Row:
+        """Ask for a colour, and end behind the list."""
         while True:
-            truth = self.repaint(batches.bank.truth(int(batches.rng.integers(len(batches.bank)))))
-            if batches.rng.random() < SPREAD_SHARE:
+            truth = self.repaint(self._frame())
+            instruction = self.batches.instruct(truth, SLOW_SHARE)
+            if any(noun.colour for noun in _nouns(instruction)):
+                return self._write(truth, instruction, goes_on=False)
+
+    def _row_of_groups(self) -> _Row:
+        """Ask for a caption of few objects, which are often alike."""
+        rng = self.batches.rng
+        count, kinds = GROUPS[self.groups]
+        while True:
+            truth = self._frame()
+            if rng.random() < SPREAD_SHARE or count <= SPREAD_UP_TO:
                 truth = self._spread(truth)
-            instruction = batches.instruct(truth, SLOW_SHARE)
-            query = instruction.query
-            if not self._is_about_colours or query.noun.colour or query.anchor.colour:
+            if len(truth.objects) >= 2:
                 break
+        kept = rng.permutation(len(truth.objects))[:count]
+        colours = rng.choice(COLOURS, 2, replace=False)
+        truth = self._paint(
+            dataclasses.replace(truth, objects=tuple(truth.objects[i] for i in sorted(kept))),
+            colours, rng.choice(KINDS, kinds, replace=False), SIZES)
+        return self._write(truth, generate(truth, rng, 'train', 'vqa_caption'))
+
+    def _frame(self) -> FrameTruth:
+        bank = self.batches.bank
+        return bank.truth(int(self.batches.rng.integers(len(bank))))
+
+    def _write(
+        self, truth: FrameTruth, instruction: SimInstruction, *, goes_on: bool = True
+    ) -> _Row:
+        batches = self.batches
         prompt = [t for t in batches.prompt_ids(instruction) if t != self._image]
         wanted = batches.response_ids(instruction, truth)
-        follows = not self._is_about_colours and self._follows(instruction, truth)
+        follows = goes_on and self._follows(instruction, truth)
         kept = self._learnable(wanted, follows, instruction.query.form)
-        return prompt, wanted[:len(kept)], kept, instruction
-
-    @property
-    def _is_about_colours(self) -> bool:
-        """Whether some are still to be learnt: rows ask for colours and end behind the list."""
-        return self.colours < len(COLOURS)
+        return _Row(prompt, wanted[:len(kept)], kept, instruction)
 
     def repaint(self, truth: FrameTruth) -> FrameTruth:
         """Give the objects other colours, kinds and sizes, few of each, so that many of them differ
@@ -126,11 +181,17 @@ class WordRows:
         if len(colours) > 3 and rng.random() < 0.8:
             colours = rng.choice(colours, rng.integers(2, 4), replace=False)
         kinds = rng.choice(KINDS, rng.integers(1, 4) if rng.random() < 0.7 else len(KINDS), False)
-        sizes = rng.choice(SIZES, rng.integers(1, len(SIZES) + 1), False)
-        objects = tuple(
+        return self._paint(
+            truth, colours, kinds, rng.choice(SIZES, rng.integers(1, len(SIZES) + 1), False))
+
+    def _paint(
+        self, truth: FrameTruth, colours: Sequence[str], kinds: Sequence[str],
+        sizes: Sequence[str],
+    ) -> FrameTruth:
+        rng = self.batches.rng
+        return dataclasses.replace(truth, objects=tuple(
             dataclasses.replace(o, colour=str(rng.choice(colours)), kind=str(rng.choice(kinds)),
-                                size_name=str(rng.choice(sizes))) for o in truth.objects)
-        return dataclasses.replace(truth, objects=objects)
+                                size_name=str(rng.choice(sizes))) for o in truth.objects))
 
     def _spread(self, truth: FrameTruth) -> FrameTruth:
         """Leave one object in each column of the grid."""
@@ -192,13 +253,20 @@ class WordRows:
                 alike = None
         return tied
 
+    def _grouping(self, wanted: Sequence[int], kept: Sequence[bool]) -> list[int]:
+        """:return: columns behind the last word of a name or behind a place, where a caption either
+            names another place, ends the group or ends."""
+        steps = {*self._places, self._divider, self.batches.end}
+        before = {*self._places, *self._fields[_KIND]}
+        return [i for i in range(1, len(kept))
+                if kept[i] and wanted[i] in steps and wanted[i - 1] in before]
+
     def _names(
         self, wanted: Sequence[int], instruction: SimInstruction
     ) -> list[tuple[int, tuple[int, int]]]:
         """:return: column of each word of a listed name, and how it fits noun and anchor."""
-        nouns = instruction.query.noun, instruction.query.anchor
         return [
-            (i, tuple(_fit(noun, field, words[wanted[i]]) for noun in nouns))
+            (i, tuple(_fit(noun, field, words[wanted[i]]) for noun in _nouns(instruction)))
             for i in self._listed(wanted)
             for field, words in enumerate(self._fields) if wanted[i] in words]
 
@@ -231,6 +299,10 @@ class WordRows:
         ids = self.batches.tokenizer(f' {word}', add_special_tokens=False)['input_ids']
         assert len(ids) == 1, f'{word!r} is {len(ids)} tokens'
         return ids[0]
+
+
+def _nouns(instruction: SimInstruction) -> tuple[Noun, Noun]:
+    return instruction.query.noun, instruction.query.anchor
 
 
 def _fit(noun: Noun, field: int, word: str) -> int:
