@@ -27,7 +27,7 @@ from vr_ros.evaluation.metrics.measure import ratio
 from vr_ros.models.card import load_card
 from vr_ros.models.task_router import TaskRouter, ask_words, load_task_router, load_word_router
 from vr_ros.models.weights import resolve_weights
-from vr_ros.training.router_fit import fit, sim_instructions, training_set
+from vr_ros.training.router_fit import WIDER, fit, sim_instructions, training_set
 from vr_ros.training.router_phrasings import (
     Construction,
     apart,
@@ -137,7 +137,8 @@ def measure(number: int, fit_on: int, seed: int) -> tuple[list[Claim], dict[str,
         raise SystemExit('the card of sim_tiny names no table of words')
     table = load_word_router(resolve_weights(card.weights))
     both = load_task_router(card, 'cpu').task_of
-    alone = fit(training_set(fit_on, seed), known_words(), with_rules=False) if fit_on else None
+    alone = fit(training_set(fit_on, seed), known_words(), WIDER,
+                with_rules=False) if fit_on else None
     ways: dict[str, Way | None] = {
         RULES: by_rules, ALONE: by_table_alone(alone) if alone else None, BOTH: both}
     drawn = {name: list(with_lines('heldout', number, seed, source(), plain=plain))
@@ -185,7 +186,7 @@ def _on_constructions(number: int, fit_on: int, seed: int, min_probability: floa
     is_out = {one.line: zlib.crc32(one.line.encode()) % 5 == 0 for one in constructions()}
     known = [one for one in constructions() if not is_out[one.line]]
     left_out = [one for one in constructions() if is_out[one.line]]
-    table = fit(training_set(fit_on, seed, known), known_words(known))
+    table = fit(training_set(fit_on, seed, known), known_words(known), WIDER)
     card = replace(load_card('sim_tiny').router, min_probability=min_probability)
     examples = list(instructions('heldout', number, seed, left_out, plain=True))
     both = TaskRouter(card, ask_words(table)).task_of

@@ -18,8 +18,8 @@ from vr_ros.progress import Meter
 from vr_ros.training.adapters.columns import TARGETS, Target, ready_row
 from vr_ros.training.adapters.ordered_shards import OrderedWriter, count_rows, find_splits
 from vr_ros.training.adapters.prompts import check_system
-from vr_ros.training.data.command import number_from
 from vr_ros.training.data.shards import ShardError, find_files, iter_columns
+from vr_ros.training.options import number_from
 from vr_ros.training.rewards.samples import SampleError
 
 # Of the rows that are left out, so many are named on the screen.

@@ -24,6 +24,7 @@ from vr_ros.training.data.registry import builders
 from vr_ros.training.data.shards import BROKEN, ShardError, Written
 from vr_ros.training.data.source import Source
 from vr_ros.training.data.storage import Storage
+from vr_ros.training.options import number_from
 
 KEEP = 'keep'
 OUT = Path('runs/data')
@@ -202,18 +203,6 @@ def refuse(reason: str) -> int:
     """Say in one line why nothing is done."""
     print(f'train data: {" ".join(reason.split())}', file=sys.stderr)
     return 2
-
-
-def number_from(low: int, high: int | None = None) -> Callable[[str], int]:
-    """Make the type of an option that is a whole number in a range, both ends in it."""
-    def number(text: str) -> int:
-        value = int(text)
-        if value < low or (high is not None and value > high):
-            reach = f'from {low} on' if high is None else f'from {low} to {high}'
-            raise argparse.ArgumentTypeError(f'{text} is not {reach}')
-        return value
-
-    return number
 
 
 def _size(text: str) -> Size | str:

@@ -20,13 +20,13 @@ import torch.nn.functional as F
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
 from vr_ros.training.trainers.optimizers import MuonAndAdamW
-from vr_ros.training.trainers.sim_batches import IGNORED, Batch, BatchMaker
+from vr_ros.training.trainers.sim_batches import Batch, BatchMaker
+from vr_ros.training.trainers.sim_chunks import forward_chunks
 from vr_ros.training.trainers.sim_model import DenseHead, LayerTap, number_loss
 from vr_ros.training.trainers.sim_speed import equal_images
 from vr_ros.training.trainers.sim_word_head import GROWTH, WordHead, next_level, word_losses
 from vr_ros.training.trainers.sim_words import FIRST_COLOURS, WordRows
 
-CHUNKS = 3
 CHECKPOINT = 'checkpoint.pt'
 KINDS_OF_TOKEN = {
     'digits': re.compile(r'\d'),
@@ -213,33 +213,17 @@ class ReasonerTrainer:
         """:return: next-token loss, dense loss, and token accuracy by kind of token."""
         repeats = len(batch.input_ids) // len(batch.grid)
         embeddings, positions, is_image = self._embed(batch, repeats)
-        lengths = batch.attention_mask.sum(1)
-        logits, wanted, weights, seen, states, numbers = [], [], [], [], [], []
-        row_in_chunk = torch.empty(len(lengths), dtype=torch.long)
-        order = lengths.argsort()
-        for rows in order.chunk(CHUNKS):  # rows of like length together: less padding to compute
-            end = int(lengths[rows].max())
-            with torch.autocast('cpu', dtype=torch.bfloat16):
-                hidden = self.model.model.language_model(
-                    inputs_embeds=embeddings[rows, :end],
-                    attention_mask=batch.attention_mask[rows, :end],
-                    position_ids=positions[:, rows, :end],
-                    use_cache=False,
-                ).last_hidden_state
-                labels = batch.labels[rows, 1:end]
-                counted = labels != IGNORED
-                logits.append(self.model.lm_head(hidden[:, :-1][counted]))
-            wanted.append(labels[counted])
-            weights.append(batch.weights[rows, 1:end][counted])
-            seen.append(self.tap.image_tokens(is_image[rows, :end]))
-            row_in_chunk.fill_(-1)
-            row_in_chunk[rows] = torch.arange(len(rows))
-            place_rows = row_in_chunk[batch.places[:, 0]]
-            here = place_rows >= 0
-            states.append(self.place_tap.states(place_rows[here], batch.places[here, 1]))
+        logits, wanted, weights, order, seen, states, numbers = [], [], [], [], [], [], []
+        for chunk in forward_chunks(self.model, embeddings, positions, batch):
+            logits.append(chunk.logits)
+            wanted.append(chunk.of_labels(batch.labels))
+            weights.append(chunk.of_labels(batch.weights))
+            order.append(chunk.rows)
+            seen.append(self.tap.image_tokens(is_image[chunk.rows, :chunk.end]))
+            state, here = chunk.states(self.place_tap, batch.places)
+            states.append(state)
             numbers.append(batch.numbers[here])
-        logits, wanted = torch.cat(logits).float(), torch.cat(wanted)
-        weights = torch.cat(weights)
+        logits, wanted, weights = map(torch.cat, (logits, wanted, weights))
         each = F.cross_entropy(logits, wanted, reduction='none')
         for first_token, last_token in self._axes:
             rows = ((wanted >= first_token) & (wanted <= last_token)).nonzero().flatten()
@@ -247,7 +231,7 @@ class ReasonerTrainer:
                 0, rows, number_loss(logits[rows], first_token, last_token, wanted[rows])
             )
         text_loss = (each * weights).sum() / weights.sum()
-        first = torch.cat(seen)[order.argsort()[::repeats]]
+        first = torch.cat(seen)[torch.cat(order).argsort()[::repeats]]
         dense_loss, parts = self.head.loss(first, batch.dense)
         if len(batch.numbers):
             place_loss = self.head.place_loss(torch.cat(states), torch.cat(numbers))

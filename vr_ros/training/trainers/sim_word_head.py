@@ -10,11 +10,10 @@ from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration
 
 from vr_ros.sim.truth import COLOURS
-from vr_ros.training.trainers.sim_batches import IGNORED
+from vr_ros.training.trainers.sim_chunks import forward_chunks
 from vr_ros.training.trainers.sim_model import LayerTap
 from vr_ros.training.trainers.sim_words import GROUPS, NOT_ASKED, WordBatch
 
-CHUNKS = 3
 # What grows while rows of words alone are learnt: up to where, by which share, once it is how high.
 GROWTH = {
     'colours': (len(COLOURS), 'word_colours', 0.97),
@@ -58,40 +57,24 @@ def word_losses(
         asked for, words that fit or contradict, places of what is alike, and steps of captions
         behind a group's places."""
     embeddings = model.get_input_embeddings()(batch.input_ids)
-    lengths = batch.attention_mask.sum(1)
-    row_in_chunk = torch.empty(len(lengths), dtype=torch.long)
     is_group = torch.zeros_like(batch.labels, dtype=torch.bool)
     is_group[tuple(batch.groups.T)] = True
     is_colour = batch.coloured[:, None] & torch.isin(batch.labels, torch.tensor(sorted(verdicts)))
+    positions = torch.arange(batch.labels.shape[1]).expand(3, *batch.labels.shape)
     logits, wanted, weights, groups, colours = [], [], [], [], []
     states, fits, last_words, alike = [], [], [], []
-    for rows in lengths.argsort().chunk(CHUNKS):
-        end = int(lengths[rows].max())
-        with torch.autocast('cpu', dtype=torch.bfloat16):
-            hidden = model.model.language_model(
-                inputs_embeds=embeddings[rows, :end],
-                attention_mask=batch.attention_mask[rows, :end],
-                position_ids=torch.arange(end).expand(3, len(rows), end),
-                use_cache=False,
-            ).last_hidden_state
-            labels = batch.labels[rows, 1:end]
-            counted = labels != IGNORED
-            logits.append(model.lm_head(hidden[:, :-1][counted]).float())
-        wanted.append(labels[counted])
-        for kept, values in (
-                (weights, batch.weights), (groups, is_group), (colours, is_colour)):
-            kept.append(values[rows, 1:end][counted])
-        row_in_chunk.fill_(-1)
-        row_in_chunk[rows] = torch.arange(len(rows))
-        for places, values, state, value in (
-                (batch.names, batch.fits, states, fits),
-                (batch.kinds, batch.alike, last_words, alike)):
-            place_rows = row_in_chunk[places[:, 0]]
-            here = place_rows >= 0
-            state.append(tap.states(place_rows[here], places[here, 1]))
+    for chunk in forward_chunks(model, embeddings, positions, batch):
+        logits.append(chunk.logits)
+        for kept, values in ((wanted, batch.labels), (weights, batch.weights),
+                             (groups, is_group), (colours, is_colour)):
+            kept.append(chunk.of_labels(values))
+        for state, value, places, values in ((states, fits, batch.names, batch.fits),
+                                             (last_words, alike, batch.kinds, batch.alike)):
+            read, here = chunk.states(tap, places)
+            state.append(read)
             value.append(values[here])
-    wanted, weights, fits, alike = map(torch.cat, (wanted, weights, fits, alike))
-    logits = torch.cat(logits)
+    logits, wanted, weights, fits, alike = map(
+        torch.cat, (logits, wanted, weights, fits, alike))
     text = (F.cross_entropy(logits, wanted, reduction='none') * weights).sum() / weights.sum()
     read = head(torch.cat(states))
     found = head.alike(torch.cat(last_words))

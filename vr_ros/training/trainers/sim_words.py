@@ -153,7 +153,7 @@ class WordRows:
             if len(truth.objects) >= 2:
                 break
         kept = rng.permutation(len(truth.objects))[:count]
-        colours = rng.choice(COLOURS, 2, replace=False)
+        colours = rng.choice(COLOURS[:self.colours], 2, replace=False)
         truth = self._paint(
             dataclasses.replace(truth, objects=tuple(truth.objects[i] for i in sorted(kept))),
             colours, rng.choice(KINDS, kinds, replace=False), SIZES)
@@ -255,8 +255,8 @@ class WordRows:
 
     def _grouping(self, wanted: Sequence[int], kept: Sequence[bool]) -> list[int]:
         """:return: columns behind the last word of a name or behind a place, where a caption either
-            names another place, ends the group or ends."""
-        steps = {*self._places, self._divider, self.batches.end}
+            names another place or ends the group."""
+        steps = {*self._places, self._divider}
         before = {*self._places, *self._fields[_KIND]}
         return [i for i in range(1, len(kept))
                 if kept[i] and wanted[i] in steps and wanted[i - 1] in before]

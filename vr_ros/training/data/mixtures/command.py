@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from vr_ros.datasets.sample import DataSetError
-from vr_ros.training.data.command import OUT, number_from, refuse
+from vr_ros.training.data.command import OUT, refuse
 from vr_ros.training.data.mixtures.building import Taken, build_mixture
 from vr_ros.training.data.mixtures.recipe import read_mixture
 from vr_ros.training.data.shards import BROKEN, ShardError
 from vr_ros.training.data.sources.declared import DATA
+from vr_ros.training.options import number_from
 
 
 def main(arguments: Sequence[str]) -> int:

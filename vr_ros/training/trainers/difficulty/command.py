@@ -21,9 +21,9 @@ from vr_ros.models.card_types import ModelCard
 from vr_ros.progress import Meter
 from vr_ros.training.adapters.columns import Ready, ready_row
 from vr_ros.training.adapters.ordered_shards import count_rows
-from vr_ros.training.data.command import number_from
 from vr_ros.training.data.schema import row_from_columns
 from vr_ros.training.data.shards import ShardError, find_files, iter_columns
+from vr_ros.training.options import number_from
 from vr_ros.training.rewards.samples import SampleError
 from vr_ros.training.rewards.scoring import Scorer
 from vr_ros.training.rewards.stages import CurriculumError, load_curriculum
@@ -86,7 +86,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument('--rollouts', type=number_from(2), default=8,
                         help='answers to each row (default: %(default)s)')
     parser.add_argument('--temperature', type=float, default=1.0, help='(default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='(default: %(default)s)')
+    parser.add_argument('--seed', type=number_from(0), default=0, help='(default: %(default)s)')
     parser.add_argument('--device', default='auto', help='default: a GPU where there is one')
     parser.add_argument('--limit', type=number_from(1), metavar='ROWS',
                         help='look at the first so many rows only')
