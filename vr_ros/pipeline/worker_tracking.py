@@ -81,7 +81,8 @@ def follow_answer(backend: Any, request: Perceive, detections: Any) -> None:
     :param detections: None when there was no answer: what was followed before goes on.
     """
     if detections is not None:
-        detections = detections[:request.max_tracks]
+        # What has no mask cannot be followed, and takes no place of what can.
+        detections = [o for o in detections if o.mask is not None][:request.max_tracks]
     try:
         backend.follow(request.follow, request.request_id, detections)
     except Exception:
