@@ -14,6 +14,7 @@ from factories import make_frame, make_object  # noqa: E402
 from vr_ros.core.types import Size  # noqa: E402
 from vr_ros.sim.truth import COLOURS, KINDS, SIZES  # noqa: E402
 from vr_ros.training.sim_targets import model_objects  # noqa: E402
+from vr_ros.training.trainers.compiled import compile_layers  # noqa: E402
 from vr_ros.training.trainers.sim_model import (  # noqa: E402
     Architecture,
     DenseHead,
@@ -22,8 +23,8 @@ from vr_ros.training.trainers.sim_model import (  # noqa: E402
     dense_targets,
     number_loss,
 )
-from vr_ros.training.trainers.sim_speed import compile_layers, equal_images  # noqa: E402
 from vr_ros.training.trainers.sim_tokenizer import build_tokenizer, place_tokens  # noqa: E402
+from vr_ros.training.trainers.sim_vision import equal_images  # noqa: E402
 
 SIZE = Size(84, 84)
 SMALL = Architecture(
@@ -65,7 +66,7 @@ def test_the_patch_is_undone_after_an_error(model):
 def test_compiled_layers_compute_and_learn_the_same(tokenizer, model):
     compiled = build_model(SMALL, tokenizer, SIZE)
     compiled.load_state_dict(model.state_dict())
-    compile_layers(compiled)
+    compile_layers([*compiled.model.language_model.layers, *compiled.model.visual.blocks])
     patches = torch.randn(2 * 36, 1176)
     grid = torch.tensor([[1, 6, 6]]).repeat(2, 1)
     ids = torch.randint(20, 40, (2, 30))

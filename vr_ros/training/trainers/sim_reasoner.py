@@ -23,7 +23,7 @@ from vr_ros.training.trainers.optimizers import MuonAndAdamW
 from vr_ros.training.trainers.sim_batches import Batch, BatchMaker
 from vr_ros.training.trainers.sim_chunks import forward_chunks
 from vr_ros.training.trainers.sim_model import DenseHead, LayerTap, number_loss
-from vr_ros.training.trainers.sim_speed import equal_images
+from vr_ros.training.trainers.sim_vision import equal_images
 from vr_ros.training.trainers.sim_word_head import GROWTH, WordHead, next_level, word_losses
 from vr_ros.training.trainers.sim_words import FIRST_COLOURS, WordRows
 

@@ -20,6 +20,7 @@ from vr_ros.models.sam2_checkpoint import load_sam2
 from vr_ros.sim.instructions import corpus
 from vr_ros.sim.truth import COLOURS, KINDS, SIZES
 from vr_ros.training import sim_checks, sim_targets
+from vr_ros.training.trainers.compiled import compile_layers
 from vr_ros.training.trainers.sim_batches import BatchMaker
 from vr_ros.training.trainers.sim_frames import BankSpec, FrameBank, render_bank
 from vr_ros.training.trainers.sim_memory import train_memory
@@ -28,7 +29,6 @@ from vr_ros.training.trainers.sim_memory_model import still_view
 from vr_ros.training.trainers.sim_model import Architecture, build_model, spell_numbers
 from vr_ros.training.trainers.sim_reasoner import CHECKPOINT, ReasonerTrainer, Schedule
 from vr_ros.training.trainers.sim_segmenter import train_segmenter
-from vr_ros.training.trainers.sim_speed import compile_layers
 from vr_ros.training.trainers.sim_tokenizer import (
     build_tokenizer,
     coordinate_tokens,
@@ -105,7 +105,7 @@ def train_reasoner(
     architecture = Architecture()
     model = build_model(architecture, tokenizer, size).train()
     spell_numbers(model, tokenizer, size)
-    compile_layers(model)
+    compile_layers([*model.model.language_model.layers, *model.model.visual.blocks])
     bank = FrameBank(frames)
     log.info(
         '%d frames, %d tokens, %.2f M parameters',

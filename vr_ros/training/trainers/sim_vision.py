@@ -1,5 +1,4 @@
-"""What makes a training step of the embedded reasoner fast on a CPU, and changes nothing that it
-computes."""
+"""The vision tower of the embedded reasoner in training: all images of a batch at once."""
 
 from __future__ import annotations
 
@@ -8,19 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
-
-
-def compile_layers(model: Qwen2_5_VLForConditionalGeneration) -> None:
-    """Compile the layers in place, by the C++ compiler of this machine, at their first use.
-
-    Of an eager step in bfloat16 most of the time is spent on moving activations through casts,
-    norms and rotations; fused, a step takes about half.
-    """
-    for layers in (model.model.language_model.layers, model.model.visual.blocks):
-        for layer in layers:
-            layer.forward = torch.compile(layer.forward, dynamic=True)
 
 
 def _batched_vision_attention(
