@@ -79,7 +79,7 @@ def test_an_exception_ends_them_too(tmp_path: Path) -> None:
 
 def test_ctrl_c_during_the_end_does_not_cut_it_short(tmp_path: Path) -> None:
     other_thread = threading.Event()
-    threading.Thread(target=other_thread.wait).start()
+    threading.Thread(target=other_thread.wait, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         with Processes(tmp_path, QUICK) as processes:
             processes.start('it', program(
