@@ -38,7 +38,8 @@ RECORDED = (
 # Who must listen to what before the first question; the recorder does once all exists.
 LISTENERS = {'image': 'perception', 'instruction': 'perception', 'detections': 'sim_camera',
              **{topic: 'record' for topic in (
-                 'image/compressed', 'instruction', 'answer', 'truth/detections', 'truth/answer')}}
+                 'image/compressed', 'instruction', 'answer', 'count', 'truth/detections',
+                 'truth/answer')}}
 
 
 def run_live(options: argparse.Namespace, session: Session) -> None:
