@@ -212,7 +212,7 @@ def test_a_small_fit_beats_the_rules_on_what_is_held_out(tmp_path, capsys) -> No
     examples = list(instructions('heldout', 300, seed=2))
     rules = np.mean([route(text).task is TASKS[kind] for text, kind in examples])
     assert router_fit.accuracy(table, examples) > rules + 0.1
-    assert len(table.words) == len(known_words())
+    assert len(table.words) == len(known_words(constructions()))
 
 
 def test_a_fit_on_too_little_is_refused(capsys) -> None:
