@@ -152,8 +152,8 @@ def test_rollouts_are_what_generate_writes(trainer) -> None:
 
 
 def test_rollouts_are_drawn_with_the_models_probabilities(trainer) -> None:
-    """The first token of 4,000 rollouts: none comes up as rarely or often as by one chance in ten
-    million."""
+    """The first token of 4,000 rollouts: none comes up more rarely or more often than five
+    deviations would be of a normal distribution."""
     model, tokenizer = trainer.model, trainer.processing_class.tokenizer
     prompt = tokenizer('the red', add_special_tokens=False)['input_ids']
     sampling = Sampling(1, 1.5, [], [model.config.image_token_id], tokenizer.pad_token_id)
@@ -166,8 +166,8 @@ def test_rollouts_are_drawn_with_the_models_probabilities(trainer) -> None:
     logits[model.config.image_token_id] = -torch.inf
     probabilities = logits.double().softmax(-1).numpy()
     counts = np.bincount([one[0] for one in drawn], minlength=len(probabilities))
-    assert binom.cdf(counts, number, probabilities).min() > 1e-7
-    assert binom.sf(counts - 1, number, probabilities).min() > 1e-7
+    assert binom.cdf(counts, number, probabilities).min() > 2.8e-7
+    assert binom.sf(counts - 1, number, probabilities).min() > 2.8e-7
 
 
 def test_advantages_by_task_use_the_ema_of_this_project(rows, tmp_path) -> None:

@@ -124,9 +124,8 @@ class WordRows:
             torch.tensor([any(noun.colour for noun in _nouns(i)) for i in asked]))
 
     def _lessons(self) -> list[Callable[[], _Row]]:
-        lessons = [self._row_of_any] * (self.colours == len(COLOURS))
-        lessons += [self._row_of_colours] * (self.colours < len(COLOURS))
-        return lessons + [self._row_of_groups] * (self.groups < len(GROUPS))
+        first = self._row_of_any if self.colours == len(COLOURS) else self._row_of_colours
+        return [first] if self.groups == len(GROUPS) else [first, self._row_of_groups]
 
     def _row_of_any(self) -> _Row:
         truth = self.repaint(self._frame())
@@ -256,10 +255,9 @@ class WordRows:
     def _grouping(self, wanted: Sequence[int], kept: Sequence[bool]) -> list[int]:
         """:return: columns behind the last word of a name or behind a place, where a caption either
             names another place or ends the group."""
-        steps = {*self._places, self._divider}
-        before = {*self._places, *self._fields[_KIND]}
-        return [i for i in range(1, len(kept))
-                if kept[i] and wanted[i] in steps and wanted[i - 1] in before]
+        return [i for i in range(1, len(kept)) if kept[i]
+                and (wanted[i] in self._places or wanted[i] == self._divider)
+                and (wanted[i - 1] in self._places or wanted[i - 1] in self._fields[_KIND])]
 
     def _names(
         self, wanted: Sequence[int], instruction: SimInstruction
