@@ -13,6 +13,8 @@ from vr_ros.evaluation.runs.records import Run, read_records
 # The embedded model answers sixteen prompts within seconds on one core; more threads do not help.
 THREADS = '1'
 LOG_LINES = 12
+# Questions that the examined model answers side by side: a third of the time.
+BATCH = 16
 
 
 class ArmError(RuntimeError):
@@ -52,14 +54,14 @@ ARMS: Mapping[str, Arm] = {arm.name: arm for arm in (
 class Recipe:
     """What all arms have in common.
 
-    :param starts: card of each start point.
+    :param starts: cards of each start point; the runs of an arm take them in turn.
     :param data: folder with the rows to learn from and those that choose the checkpoint.
     :param options: of ``train grpo`` for every arm.
     :param steps: of an arm, shared evenly by its stages.
     :param scenes: held-out ones, of the examination.
     """
 
-    starts: Mapping[str, Path]
+    starts: Mapping[str, Sequence[Path]]
     data: Path
     out: Path
     options: Sequence[str]
@@ -67,13 +69,14 @@ class Recipe:
     scenes: int
 
 
-def train(arm: Arm, seed: int, recipe: Recipe) -> Path:
+def train(arm: Arm, seed: int, start: Path, recipe: Recipe) -> Path:
     """Train, or go on, or do nothing where it is done.
 
+    :param start: card to start from.
     :return: card of the trained model.
     :raises ArmError: a stage failed.
     """
-    card = recipe.starts[arm.start]
+    card = start
     for number, stage in enumerate(arm.stages):
         folder = recipe.out / run_name(arm, seed) / f'stage_{number}'
         exported = folder / 'export' / f'{run_name(arm, seed)}.yaml'
@@ -97,7 +100,7 @@ def examine(card: Path, recipe: Recipe) -> Run:
     folder.mkdir(parents=True, exist_ok=True)
     _call('vr_ros.evaluation.cli', [
         'sim', '--model', str(card), '--scenes', str(recipe.scenes), '--processes', '1',
-        '--records', str(folder)], folder.with_suffix('.log'))
+        '--batch', str(BATCH), '--records', str(folder)], folder.with_suffix('.log'))
     found = sorted(folder.glob(f'sim-heldout-{recipe.scenes}x3-*.jsonl'))
     if len(found) != 1:
         raise ArmError(f'{folder} holds records of {len(found)} models for {recipe.scenes} scenes:'

@@ -134,11 +134,11 @@ def claims_of(runs: Mapping[str, Mapping[int, Examined]]) -> list[Claim]:
 
 
 def print_runs(
-    starts: Mapping[str, Examined], runs: Mapping[str, Mapping[int, Examined]],
+    starts: Mapping[str, Mapping[int, Examined]], runs: Mapping[str, Mapping[int, Examined]],
 ) -> None:
-    """Print the figures of every arm, mean and spread over its seeds."""
+    """Print the figures of every start point and arm, mean and spread over its seeds."""
     table = Table('arm', 'seeds', *FIGURES, title='Held-out instructions')
-    rows = {**{f'start: {name}': {0: one} for name, one in starts.items()}, **runs}
+    rows = {**{f'start: {name}': seeds for name, seeds in starts.items()}, **runs}
     for name, seeds in rows.items():
         table.add_row(name, str(len(seeds)), *_cells([one.figures for one in seeds.values()]))
     Console().print(table)
@@ -152,7 +152,8 @@ def _cells(seeds: Sequence[Mapping[str, Figure]]) -> Iterator[str]:
 
 
 def details(
-    recipe: Recipe, starts: Mapping[str, Examined], runs: Mapping[str, Mapping[int, Examined]],
+    recipe: Recipe, starts: Mapping[str, Mapping[int, Examined]],
+    runs: Mapping[str, Mapping[int, Examined]],
 ) -> dict[str, Any]:
     """:return: all figures, changes and curves, for the report."""
     def told(one: Examined) -> dict[str, Any]:
@@ -161,39 +162,52 @@ def details(
 
     return {
         'steps': recipe.steps, 'scenes': recipe.scenes, 'options': list(recipe.options),
-        'starts': {name: told(one) for name, one in starts.items()},
+        'starts': {name: [told(one) for one in cards.values()] for name, cards in starts.items()},
         'arms': {name: {'question': ARMS[name].question, 'seeds': {
             str(seed): {'figures': told(one), 'changes': one.changes,
                         'curve': curve_of(recipe.out / run_name(ARMS[name], seed))}
             for seed, one in seeds.items()}} for name, seeds in runs.items()}}
 
 
-def measure(recipe: Recipe, wanted: Sequence[tuple[Arm, int]], jobs: int) -> tuple[
-        dict[str, Examined], dict[str, dict[int, Examined]]]:
+def measure(recipe: Recipe, wanted: Sequence[tuple[Arm, Sequence[int]]], jobs: int) -> tuple[
+        dict[str, dict[int, Examined]], dict[str, dict[int, Examined]]]:
     """Examine the start points, and train and examine what is wanted, some at a time.
 
+    :param wanted: arms and the seeds of each.
+    :return: figures of each start point by the number of its card, and of each arm by seed.
     :raises ArmError: one failed; the others are finished first.
     """
-    def trained(arm: Arm, seed: int) -> Run:
-        return examine(train(arm, seed, recipe), recipe)
+    def trained(arm: Arm, seed: int, start: Path) -> Run:
+        return examine(train(arm, seed, start, recipe), recipe)
 
+    needed = {'supervised', *(arm.start for arm, _ in wanted)}
     with ThreadPoolExecutor(jobs) as pool:
-        needed = {arm.start for arm, _ in wanted} | {'supervised'}
-        asked = {name: pool.submit(examine, recipe.starts[name], recipe)
-                 for name in recipe.starts if name in needed}
-        answered = [(arm, seed, pool.submit(trained, arm, seed)) for arm, seed in wanted]
-    starts = {name: future.result() for name, future in asked.items()}
+        asked = {(name, number): pool.submit(examine, card, recipe)
+                 for name, cards in recipe.starts.items() if name in needed
+                 for number, card in enumerate(cards)}
+        answered = []
+        for arm, seeds in wanted:
+            cards = recipe.starts[arm.start]
+            for place, seed in enumerate(seeds):
+                number = place % len(cards)
+                answered.append((arm, seed, number,
+                                 pool.submit(trained, arm, seed, cards[number])))
+    starts: dict[str, dict[int, Examined]] = {}
+    for (name, number), future in asked.items():
+        starts.setdefault(name, {})[number] = examined(future.result())
     runs: dict[str, dict[int, Examined]] = {}
-    for arm, seed, future in answered:
-        runs.setdefault(arm.name, {})[seed] = examined(future.result(), starts[arm.start])
-    return {name: examined(run) for name, run in starts.items()}, runs
+    for arm, seed, number, future in answered:
+        start = asked[arm.start, number].result()
+        runs.setdefault(arm.name, {})[seed] = examined(future.result(), start)
+    return starts, runs
 
 
 def main() -> int:
     """Train, examine, print, write; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('--card', default='sim_tiny', help='supervised model to start from')
+    parser.add_argument('--card', nargs='+', default=['sim_tiny'],
+                        help='supervised models to start from; the seeds take them in turn')
     parser.add_argument('--direct-card', help='the same, taught to answer without reasoning')
     parser.add_argument('--data', type=Path, metavar='DIR',
                         help='rows: ./run train data sim --out DIR, and --split val')
@@ -216,11 +230,14 @@ def main() -> int:
         find_files(options.data, 'train')
     except ShardError as error:
         parser.error(f'--data: {error}')
-    starts = {'supervised': _card(options.card)}
+    starts = {'supervised': [_card(name) for name in options.card]}
     if options.direct_card:
-        starts['direct'] = _card(options.direct_card)
-    wanted = [(ARMS[name], seed) for place, name in enumerate(dict.fromkeys(options.arms))
-              for seed in (options.seeds if place == 0 else options.seeds[:1])]
+        starts['direct'] = [_card(options.direct_card)]
+    names = [card.stem for cards in starts.values() for card in cards]
+    if len({*names}) < len(names):
+        parser.error(f'cards of one name, whose records would be mixed: {", ".join(names)}')
+    wanted = [(ARMS[name], options.seeds if place == 0 else options.seeds[:1])
+              for place, name in enumerate(dict.fromkeys(options.arms))]
     missing = [arm.name for arm, _ in wanted if arm.start not in starts]
     if missing:
         parser.error(f'{", ".join(missing)}: give --direct-card')

@@ -51,7 +51,7 @@ def test_two_stages_are_one_arm_and_a_second_call_trains_nothing(rows, tmp_path)
                for path in (tmp_path / 'out' / 'records').glob('*/*.jsonl')}
     assert sorted(records) == ['sim_tiny', 'two_stages_0']
     assert all(len(run.answered) == 9 for run in records.values())
-    figures = content['starts']['supervised']
+    [figures] = content['starts']['supervised']
     kinds = [record.kind for record in records['sim_tiny'].answered]
     assert figures['VQA']['of'] == sum(kind.startswith('vqa') for kind in kinds)
     assert len(arm['figures']) >= 4
@@ -69,6 +69,7 @@ def test_two_stages_are_one_arm_and_a_second_call_trains_nothing(rows, tmp_path)
 
 @pytest.mark.parametrize(('arguments', 'status', 'message'), [
     (('--arms', 'direct'), 2, 'direct: give --direct-card'),
+    (('--card', 'sim_tiny', 'mine/sim_tiny.yaml'), 2, 'cards of one name'),
     (('--arms', 'unified', '--card', 'missing.yaml'), 1, 'missing.yaml'),
     (('--arms', 'unified', '--data', '/nowhere'), 2, '--data: /nowhere holds no whole train-00000'),
 ])

@@ -101,6 +101,7 @@ def test_choices_and_numbers_count_most(maker, batch):
 def test_warming_up_takes_the_image_alone(maker):
     batch = maker.draw(2, with_text=False)
     assert (batch.labels == IGNORED).all() and batch.places.shape == (0, 2)
+    assert not batch.places.is_floating_point()      # they index, and a batch may have none
     image = maker.tokenizer.convert_tokens_to_ids('<|image_pad|>')
     assert (batch.input_ids == image).sum(1).tolist() == [36, 36]
 

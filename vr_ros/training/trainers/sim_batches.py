@@ -181,8 +181,8 @@ class BatchMaker:
             labels,
             self.weigh(labels, torch.tensor(questions)),
             dense_targets(objects, self.size),
-            torch.tensor(places).view(-1, 2),
-            torch.tensor(numbers).view(-1, NUMBERS),
+            torch.tensor(places, dtype=torch.long).view(-1, 2),
+            torch.tensor(numbers, dtype=torch.long).view(-1, NUMBERS),
         )
 
     def instruct(self, truth: FrameTruth, slow: float = SLOW_SHARE) -> SimInstruction:
