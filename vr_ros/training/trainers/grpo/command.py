@@ -28,7 +28,6 @@ from vr_ros.models.card_types import ReasonerCard
 from vr_ros.models.weights import resolve_weights
 from vr_ros.training.rewards.scoring import RewardError
 from vr_ros.training.rewards.stages import CurriculumError, Stage, load_curriculum
-from vr_ros.training.trainers.compiled import compile_layers
 from vr_ros.training.trainers.grpo import smoke
 from vr_ros.training.trainers.grpo.checkpoints import (
     SettingsError,
@@ -115,8 +114,6 @@ def build_trainer(
     arguments = trainer_arguments(options, card, _parameters(directory), goes_on=goes_on)
     policy, processor = load_policy(
         card, directory, weights_dtype(options), train_vision=options.train_vision)
-    if options.compile:
-        compile_layers(policy.model.language_model.layers)
     choice = RewardChoice(options.reward, options.non_repetition, _stage(options))
     reward = RewardFunction(choice, arguments.max_completion_length,
                             policy.generation_config.eos_token_id)

@@ -15,7 +15,7 @@ ADVANTAGES = ('group', 'ema')
 DTYPES = ('auto', 'float32', 'bfloat16')
 # What may be another one where a run goes on: where it is computed, and how it is looked at. All
 # else decides what is learnt, or which checkpoint is the best.
-FREE = ('out', 'fresh', 'device', 'dtype', 'gradient_checkpointing', 'packing', 'compile',
+FREE = ('out', 'fresh', 'device', 'dtype', 'gradient_checkpointing', 'packing',
         'micro_batch', 'vllm_memory', 'keep', 'picture_steps', 'report_to', 'name')
 # Option: the least value, and the largest one.
 _RANGES = {
@@ -116,8 +116,6 @@ def _add_machine(group: argparse._ArgumentGroup) -> None:
         help='less memory, a third more time (default: for more than half a billion parameters)')
     add('--packing', action=argparse.BooleanOptionalAction, default=True,
         help='compute the prompt of a group once; the numbers are the same')
-    add('--compile', action='store_true',
-        help='compile the layers, which pays on a CPU, with --dtype bfloat16, from some steps on')
     add('--vllm', choices=('off', 'colocate', 'server'), default='off',
         help='vLLM writes the rollouts: in the training processes, or trl vllm-serve does')
     add('--vllm-memory', type=float, default=0.3, metavar='SHARE', help='of a GPU, with colocate')
