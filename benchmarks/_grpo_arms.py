@@ -55,14 +55,14 @@ class Recipe:
     """What all arms have in common.
 
     :param starts: cards of each start point; the runs of an arm take them in turn.
-    :param data: folder with the rows to learn from and those that choose the checkpoint.
+    :param data: folders with the rows to learn from and those that choose the checkpoint.
     :param options: of ``train grpo`` for every arm.
     :param steps: of an arm, shared evenly by its stages.
     :param scenes: held-out ones, of the examination.
     """
 
     starts: Mapping[str, Sequence[Path]]
-    data: Path
+    data: Sequence[Path]
     out: Path
     options: Sequence[str]
     steps: int
@@ -82,7 +82,7 @@ def train(arm: Arm, seed: int, start: Path, recipe: Recipe) -> Path:
         exported = folder / 'export' / f'{run_name(arm, seed)}.yaml'
         if not exported.is_file():
             _call('vr_ros.training.cli', [
-                'grpo', '--card', str(card), '--data', str(recipe.data), '--out', str(folder),
+                'grpo', '--card', str(card), '--data', *map(str, recipe.data), '--out', str(folder),
                 '--steps', str(recipe.steps // len(arm.stages)), '--seed', str(seed),
                 '--name', run_name(arm, seed), '--device', 'cpu', '--report-to', 'none',
                 '--picture-steps', '0', '--reward', 'unified', *recipe.options, *stage,

@@ -71,7 +71,7 @@ def test_two_stages_are_one_arm_and_a_second_call_trains_nothing(rows, tmp_path)
     (('--arms', 'direct'), 2, 'direct: give --direct-card'),
     (('--card', 'sim_tiny', 'mine/sim_tiny.yaml'), 2, 'cards of one name'),
     (('--arms', 'unified', '--card', 'missing.yaml'), 1, 'missing.yaml'),
-    (('--arms', 'unified', '--data', '/nowhere'), 2, '--data: /nowhere holds no whole train-00000'),
+    (('--arms', 'unified', '--data', '/nowhere'), 2, '--data /nowhere: there is no such folder'),
 ])
 def test_what_cannot_be_trained_is_said(rows, tmp_path, arguments, status, message):
     done = call(rows, tmp_path / 'out', *arguments)
