@@ -102,26 +102,53 @@ def test_rewards_and_metrics_reach_the_trainer(trainer) -> None:
         parameter.requires_grad for parameter in trainer.model.model.visual.parameters())
 
 
-def test_packed_groups_give_trls_own_numbers_and_gradients(trainer) -> None:
+def loss_of(trainer, inputs) -> tuple[float, dict[str, torch.Tensor], int]:
+    """:return: the loss, the gradients by name, and how many tokens the language model saw."""
+    seen = []
+    hook = trainer.model.model.language_model.register_forward_pre_hook(
+        lambda *given: seen.append(given[2]['inputs_embeds'][..., 0].numel()), with_kwargs=True)
+    trainer.model.zero_grad()
+    loss = trainer._compute_loss(trainer.model, inputs)
+    hook.remove()
+    loss.backward()
+    return float(loss.detach()), {
+        name: parameter.grad.clone()
+        for name, parameter in trainer.model.named_parameters() if parameter.grad is not None
+    }, sum(seen)
+
+
+@pytest.mark.parametrize('without', [[], [0, 3, 8, 9, 10, 11, 21]],
+                         ids=['all', 'a group and single ones without advantage'])
+def test_packed_groups_give_trls_own_numbers_and_gradients(trainer, without) -> None:
     torch.manual_seed(0)
     inputs = trainer._generate_and_score_completions(step_of(trainer))
     lengths = inputs['completion_mask'].sum(1)
     assert len(set(lengths.tolist())) > 2   # or padding would not be tested
     inputs['advantages'] = torch.linspace(-1, 1, len(lengths))
-    found = {}
-    for packs in (True, False):
-        trainer._packs = packs
-        trainer.model.zero_grad()
-        loss = trainer._compute_loss(trainer.model, inputs)
-        loss.backward()
-        found[packs] = float(loss.detach()), {
-            name: parameter.grad.clone()
-            for name, parameter in trainer.model.named_parameters() if parameter.grad is not None}
+    *_, tokens_of_all = loss_of(trainer, inputs)
+    inputs['advantages'][without] = 0
+    ours, our_gradients, our_tokens = loss_of(trainer, inputs)
+    trainer._packs = False
+    theirs, their_gradients, _ = loss_of(trainer, inputs)
     trainer._packs = True
-    assert found[True][0] == pytest.approx(found[False][0], abs=1e-5)
-    assert found[True][1].keys() == found[False][1].keys()
-    for name, theirs in found[False][1].items():
-        assert torch.allclose(found[True][1][name], theirs, atol=1e-4 * float(theirs.norm())), name
+    assert ours == pytest.approx(theirs, abs=1e-5)
+    assert our_gradients.keys() == their_gradients.keys()
+    for name, gradient in their_gradients.items():
+        assert torch.allclose(
+            our_gradients[name], gradient, atol=1e-4 * float(gradient.norm())), name
+    # What has no gradient is not computed.
+    assert our_tokens < 0.9 * tokens_of_all if without else our_tokens == tokens_of_all
+
+
+def test_small_advantages_count_as_none(rows, trainer, tmp_path) -> None:
+    strict = trainer_of(rows, tmp_path, '--least-advantage', '0.8')
+    found = []
+    for one in (trainer, strict):
+        torch.manual_seed(0)
+        found.append(one._generate_and_score_completions(step_of(one))['advantages'])
+    every, large = found
+    assert ((every.abs() > 0) & (every.abs() < 0.8)).any()
+    assert torch.equal(large, torch.where(every.abs() < 0.8, 0, every))
 
 
 def test_rollouts_are_what_generate_writes(trainer) -> None:

@@ -132,7 +132,7 @@ def build_trainer(
     trainer = VisionGrpoTrainer(
         policy, reward, arguments, rows.train, rows.held_out, processor, peft_config=peft,
         by_task=options.advantages == 'ema', with_truth_rollout=options.truth_rollout,
-        packs=options.packing)
+        packs=options.packing, least_advantage=options.least_advantage)
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     for callback in (

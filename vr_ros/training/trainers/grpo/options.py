@@ -22,7 +22,7 @@ _RANGES = {
     **dict.fromkeys(('steps', 'prompts', 'eval_steps', 'held_out_rows', 'keep', 'limit',
                      'micro_batch', 'max_completion', 'lora_alpha'), (1, math.inf)),
     **dict.fromkeys(('warm_up', 'cool_down', 'weight_decay', 'clip_norm', 'beta', 'epsilon',
-                     'epsilon_high', 'lora', 'picture_steps'), (0, math.inf)),
+                     'epsilon_high', 'lora', 'picture_steps', 'least_advantage'), (0, math.inf)),
     'seed': (0, 2 ** 32 - 1), 'vllm_memory': (0, 1)}
 _ABOVE_0 = ('learning_rate', 'temperature', 'vllm_memory')
 
@@ -76,6 +76,9 @@ def _add_reward(group: argparse._ArgumentGroup) -> None:
         help='divided by the spread of the group, or by the usual spread of the task (EMA-GRPO)')
     add('--scale-rewards', choices=SCALES, default='group',
         help='whose spread divides the advantages, with --advantages group')
+    add('--least-advantage', type=float, default=0.0,
+        help='rollouts whose advantage is nearer to 0 teach nothing; with --beta 0 those cost no'
+             ' gradient')
     add('--truth-rollout', action='store_true',
         help='the last rollout of each group is the ground truth (ViSurf)')
 

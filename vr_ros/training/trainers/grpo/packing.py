@@ -81,6 +81,7 @@ class _Group:
 def passes(
     inner: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor, answer_tokens: int,
     images: Mapping[str, torch.Tensor], has_image: Sequence[bool], groups_per_pass: int,
+    is_wanted: Sequence[bool] | None = None,
 ) -> list[Pass]:
     """Pack the rollouts of a step.
 
@@ -90,21 +91,23 @@ def passes(
     :param answer_tokens: C.
     :param images: ``pixel_values`` and ``image_grid_thw`` of all rollouts, or nothing.
     :param groups_per_pass: at most so many; those of like length go together.
+    :param is_wanted: of each rollout; None: all. The others are in no pass.
     """
-    found = sorted(_groups(inner, ids, mask, answer_tokens, images, has_image), key=len)
+    wanted = [row for row in range(len(ids)) if is_wanted is None or is_wanted[row]]
+    found = sorted(_groups(inner, ids, mask, answer_tokens, images, has_image, wanted), key=len)
     return [_pass(found[start:start + groups_per_pass], images, ids.device)
             for start in range(0, len(found), groups_per_pass)]
 
 
 def _groups(
     inner: torch.nn.Module, ids: torch.Tensor, mask: torch.Tensor, answer_tokens: int,
-    images: Mapping[str, torch.Tensor], has_image: Sequence[bool],
+    images: Mapping[str, torch.Tensor], has_image: Sequence[bool], wanted: Sequence[int],
 ) -> list[_Group]:
     width = ids.shape[1] - answer_tokens
     all_ids, all_mask = ids.tolist(), mask.tolist()
     image_of = _images_by_row(images, has_image)
     members: dict[tuple[Any, ...], list[int]] = {}
-    for row in range(len(all_ids)):
+    for row in wanted:
         prompt = tuple(
             token for token, seen in zip(all_ids[row][:width], all_mask[row], strict=False) if seen)
         members.setdefault((prompt, image_of[row]), []).append(row)

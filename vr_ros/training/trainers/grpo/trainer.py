@@ -47,7 +47,9 @@ class VisionGrpoTrainer(GRPOTrainer):
     """GRPO on rows of :mod:`~.rows`, with one reward, a :class:`~.scoring.RewardFunction`.
 
     :param by_task: divide advantages by the usual spread of their task (EMA-GRPO).
-    :param packs: compute the prompt of a group once, see :mod:`~.packing`.
+    :param packs: compute the prompt of a group once, see :mod:`~.packing`, and leave rollouts out
+        that have no gradient.
+    :param least_advantage: advantages nearer to 0 count as 0.
     :param with_truth_rollout: the last rollout of each group is the ground truth (ViSurf).
 
     Other parameters are those of TRL's trainer.
@@ -57,9 +59,11 @@ class VisionGrpoTrainer(GRPOTrainer):
 
     def __init__(
         self, *args: Any, by_task: bool = False, with_truth_rollout: bool = False,
-        packs: bool = True, **options: Any,
+        packs: bool = True, least_advantage: float = 0.0, **options: Any,
     ) -> None:
         self._by_task, self._with_truth, self._packs = by_task, with_truth_rollout, packs
+        self._least_advantage = least_advantage
+        self._teaches: list[bool] | None = None   # of each rollout in the loss; None: all
         self._scales = TaskScales()
         self._inputs: list[dict[str, Any]] = []
         self._rewards: torch.Tensor | None = None
@@ -78,7 +82,19 @@ class VisionGrpoTrainer(GRPOTrainer):
         output = super()._generate_and_score_completions(inputs)
         if self.model.training and (self._by_task or self._with_truth):
             output['advantages'] = self._own_advantages(output['advantages'])
+        if self.model.training and self._least_advantage:
+            advantages = output['advantages']
+            output['advantages'] = advantages * (advantages.abs() >= self._least_advantage)
         return output
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        # Without a KL divergence, a rollout without an advantage has a loss of 0 and no gradient.
+        teaches = (inputs['advantages'] != 0).tolist()
+        self._teaches = teaches if not self.beta and any(teaches) else None
+        try:
+            return super()._compute_loss(model, inputs)
+        finally:
+            self._teaches = None
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: list[Any] | None,
@@ -136,16 +152,24 @@ class VisionGrpoTrainer(GRPOTrainer):
         mask = attention_mask[:, -logits_to_keep:]
         log_probs, entropies, rows = [], [], []
         for one in passes(self._inner, input_ids, attention_mask, logits_to_keep, images,
-                          [bool(number) for number in numbers], most):
+                          [bool(number) for number in numbers], most, self._teaches):
             with self.accelerator.autocast():
                 output = model(**one.inputs(), fused_lm_head=True)
             log_probs.append(one.unpack(output.log_probs, mask))
             if compute_entropy:
                 entropies.append(one.unpack(output.entropy, mask))
             rows.append(one.rows)
-        back = torch.cat(rows).argsort()
-        return (torch.cat(log_probs)[back],
-                torch.cat(entropies)[back] if compute_entropy else None, None)
+        places = torch.cat(rows)
+
+        def of_all(values: list[torch.Tensor], other: Any) -> torch.Tensor:
+            found = torch.cat(values)
+            return found.new_full(mask.shape, other).index_copy(0, places, found)
+
+        if not compute_entropy:
+            return of_all(log_probs, 0), None, None
+        # What is left out must not change the mean that is logged.
+        usual = float(sum(one.detach().sum() for one in entropies) / mask[places].sum())
+        return of_all(log_probs, 0), of_all(entropies, usual), None
 
     def _calculate_rewards(
         self, inputs: list[dict[str, Any]], prompts: Any, completions: Any,
