@@ -140,6 +140,28 @@ def test_packed_groups_give_trls_own_numbers_and_gradients(trainer, without) -> 
     assert our_tokens < 0.9 * tokens_of_all if without else our_tokens == tokens_of_all
 
 
+@pytest.mark.parametrize(('held_out', 'most', 'world', 'each'), [
+    (900, 128, 1, 113), (300, 128, 1, 100), (64, 128, 1, 64), (129, 128, 1, 65), (1, 16, 1, 1),
+    (256, 16, 8, 16), (260, 16, 8, 11), (3, 16, 8, 1),
+])
+def test_held_out_rows_are_examined_in_passes_of_like_size(
+        monkeypatch, held_out, most, world, each) -> None:
+    monkeypatch.setenv('WORLD_SIZE', str(world))
+    assert config.examined_together(held_out, most) == each
+    passes = -(-held_out // (each * world))
+    assert each <= most and passes == -(-held_out // (most * world))
+
+
+def test_the_last_held_out_rows_count_no_more_than_others(rows, tmp_path) -> None:
+    folder = write_rows(tmp_path / 'rows', [row(number, SIZE) for number in range(4)])
+    write_rows(folder, [row(number, SIZE) for number in range(10, 19)], 'val')
+    trainer = trainer_of(folder, tmp_path / 'out', '--group', '2', '--prompts', '2',
+                         '--max-completion', '2')
+    # By fours, the ninth row would be a third of the mean.
+    batches = [len(batch) for batch in trainer.get_eval_dataloader()]
+    assert batches == [3, 3, 3]
+
+
 def test_small_advantages_count_as_none(rows, trainer, tmp_path) -> None:
     strict = trainer_of(rows, tmp_path, '--least-advantage', '0.8')
     found = []

@@ -35,7 +35,11 @@ from vr_ros.training.trainers.grpo.checkpoints import (
     last_checkpoint,
 )
 from vr_ros.training.trainers.grpo.choice import RewardChoice
-from vr_ros.training.trainers.grpo.config import trainer_arguments, weights_dtype
+from vr_ros.training.trainers.grpo.config import (
+    examined_together,
+    trainer_arguments,
+    weights_dtype,
+)
 from vr_ros.training.trainers.grpo.export import export
 from vr_ros.training.trainers.grpo.files import RowsError, check_folders
 from vr_ros.training.trainers.grpo.options import check, parse, settings_of
@@ -127,6 +131,8 @@ def build_trainer(
     if len(rows.train) < options.prompts:   # TRL would leave the step out, and all of them
         raise RowsError(f'{len(rows.train)} rows to learn from, but --prompts {options.prompts}'
                         ' per step')
+    arguments.per_device_eval_batch_size = examined_together(
+        len(rows.held_out), arguments.per_device_eval_batch_size)
     peft = lora_config(options.lora, options.lora_alpha or 2 * options.lora) if options.lora else (
         None)
     trainer = VisionGrpoTrainer(

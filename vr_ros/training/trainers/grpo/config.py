@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -53,6 +54,17 @@ def micro_batch(options: argparse.Namespace) -> int:
             f'{options.prompts} prompts x {options.group} rollouts cannot be divided into parts of '
             f'{micro} on {processes()} processes: change --prompts or --micro-batch')
     return micro
+
+
+def examined_together(rows: int, most: int) -> int:
+    """Give the held-out rows per pass and process so that all passes are of like size.
+
+    TRL 1.16 averages over passes: four rows in a last one of their own would count like 128.
+
+    :param rows: held out; :param most: per pass and process.
+    """
+    passes = math.ceil(rows / (most * processes()))
+    return math.ceil(rows / (passes * processes()))
 
 
 def trainer_arguments(
