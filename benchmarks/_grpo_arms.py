@@ -13,7 +13,7 @@ from vr_ros.evaluation.runs.records import Run, read_records
 # The embedded model answers sixteen prompts within seconds on one core; more threads do not help.
 THREADS = '1'
 LOG_LINES = 12
-# Questions that the examined model answers side by side: a third of the time.
+# Questions that the examined model answers side by side: less of its time goes into calls.
 BATCH = 16
 
 

@@ -161,7 +161,7 @@ class VisionGrpoTrainer(GRPOTrainer):
             rows.append(one.rows)
         places = torch.cat(rows)
 
-        def of_all(values: list[torch.Tensor], other: Any) -> torch.Tensor:
+        def of_all(values: list[torch.Tensor], other: float) -> torch.Tensor:
             found = torch.cat(values)
             return found.new_full(mask.shape, other).index_copy(0, places, found)
 
