@@ -9,19 +9,23 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from live import FAULT_BACKEND
 from rosbags.highlevel import AnyReader
+from std_msgs.msg import Header
 from without_ros import evaluate_without_ros
 
 from vr_ros.core.types import Size
 from vr_ros.evaluation.runs.records import read_records
 from vr_ros.evaluation.totals import is_right
+from vr_ros.nodes.demo.client import DemoClient, DemoError
 from vr_ros.nodes.demo.main import clear_bag, main
 from vr_ros.nodes.demo.options import DEFAULT_SEED
 from vr_ros.nodes.demo.script import QUESTIONS
@@ -156,6 +160,35 @@ def test_the_terminal_shows_questions_reasoning_and_a_table(
     assert {c['name']: c['value'] for c in claims}['demo: instructions answered'] == 1.0
     assert {path.name for path in (out / 'logs').iterdir()} == {
         'perception.log', 'sim_camera.log', 'record.log'}
+
+
+@pytest.mark.parametrize(('recorded', 'age_ms', 'problem'), [
+    ({'/image/compressed': 3}, '0', '/camera_info not recorded within'),
+    ({'/image/compressed': 3, '/camera_info': 0}, '0', '/camera_info not recorded within'),
+    ({'/image/compressed': 3, '/camera_info': 3}, '600000', 'sees nothing of new pictures'),
+    ({'/image/compressed': 3, '/camera_info': 3}, None, 'sees nothing of new pictures'),
+    ({'/image/compressed': 3, '/camera_info': 3}, '0', ''),
+])
+def test_nothing_is_asked_before_pictures_are_recorded_and_seen(
+        recorded: dict[str, int], age_ms: str | None, problem: str) -> None:
+    def say() -> None:
+        ages = {} if age_ms is None else {'age [ms]': age_ms}
+        status = [
+            DiagnosticStatus(name=name, values=[
+                KeyValue(key=key, value=str(value)) for key, value in values.items()])
+            for name, values in (
+                ('/record: losses', {f'{key} recorded': value for key, value in recorded.items()}),
+                ('/perception: camera camera', ages))]
+        publisher.publish(DiagnosticArray(
+            header=Header(stamp=client.node.get_clock().now().to_msg()), status=status))
+
+    client = DemoClient(say)
+    try:
+        publisher = client.node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        with pytest.raises(DemoError, match=problem) if problem else nullcontext():
+            client.wait_for_recorder(['image/compressed', 'camera_info'], 2.0 if problem else 30.0)
+    finally:
+        client.close()
 
 
 @pytest.mark.parametrize(('model', 'line'), [

@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ IMAGES_KEPT_S = 180.0
 SCENE_PATIENCE_S = 20.0
 _TRUTH_PATIENCE_S = 3.0
 _MODEL_STATUS, _CAMERA_STATUS = 'perception: model', 'perception: camera camera'
+_RECORDER_STATUS, _RECORDED = 'record: losses', ' recorded'
 
 
 class DemoError(Exception):
@@ -73,6 +74,7 @@ class DemoClient:
         self._truths: dict[str, dict[str, Any]] = {}
         self._model_state, self.model_message = '', ''
         self._looked_at_ns = 0
+        self._recorded: set[str] = set()
         self._instructions = qos.create_publisher(
             self.node, InstructionMsg, 'instruction', qos.command())
         self._subscribe()
@@ -115,6 +117,18 @@ class DemoClient:
         self._wait(lambda: not missing(), timeout_s,
                    lambda: f'no {", no ".join(missing())} within {timeout_s:.0f} s')
 
+    def wait_for_recorder(self, topics: Iterable[str], timeout_s: float) -> None:
+        """Wait until these topics are recorded, and the node sees what came after that.
+
+        That the recorder listens is not enough: whoever publishes may learn it later than others.
+
+        :raises DemoError: when that takes longer than the timeout.
+        """
+        names = {self.node.resolve_topic_name(topic) for topic in topics}
+        self._wait(lambda: names <= self._recorded, timeout_s, lambda: (
+            f'{", ".join(sorted(names - self._recorded))} not recorded within {timeout_s:.0f} s'))
+        self._wait_for_sight(timeout_s, 'new pictures')
+
     def wait_for_model(self, timeout_s: float) -> None:
         """Wait until the perception node says that its model is ready.
 
@@ -136,10 +150,13 @@ class DemoClient:
         self._wait(done.done, SCENE_PATIENCE_S, lambda: 'the camera does not take a new scene')
         if not all(result.successful for result in done.result().results):
             raise DemoError(f'the camera refuses scene {seed}')
-        changed_at_ns = self.node.get_clock().now().nanoseconds
+        self._wait_for_sight(SCENE_PATIENCE_S, f'scene {seed}')
+
+    def _wait_for_sight(self, timeout_s: float, what: str) -> None:
+        now_ns = self.node.get_clock().now().nanoseconds
         # The node's own word: pictures reach it and this client on different ways.
-        self._wait(lambda: self._looked_at_ns > changed_at_ns, SCENE_PATIENCE_S,
-                   lambda: f'the perception node sees no picture of scene {seed}')
+        self._wait(lambda: self._looked_at_ns > now_ns, timeout_s,
+                   lambda: f'the perception node sees nothing of {what}')
 
     def tell(self, instruction: Instruction, timeout_s: float) -> Exchange:
         """Publish an instruction on its topic and wait for the answer."""
@@ -201,6 +218,9 @@ class DemoClient:
                 # Rounded to milliseconds: one more is on the safe side.
                 age_ns = (int(values['age [ms]']) + 1) * 1_000_000
                 self._looked_at_ns = read_stamp(message).nanoseconds - age_ns
+            elif name == _RECORDER_STATUS:
+                self._recorded = {key.removesuffix(_RECORDED) for key, value in values.items()
+                                  if key.endswith(_RECORDED) and value != '0'}
 
     def _wait(self, is_over: Callable[[], bool], timeout_s: float,
               complaint: Callable[[], str] | None) -> None:

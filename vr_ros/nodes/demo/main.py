@@ -32,9 +32,11 @@ from vr_ros.sim.truth import FrameTruth
 
 EXIT_COMPLETE, EXIT_INCOMPLETE, EXIT_USAGE = 0, 1, 2
 GRAPH_TIMEOUT_S, LOAD_TIMEOUT_S, ANSWER_TIMEOUT_S = 60.0, 900.0, 120.0
+# What the camera publishes unasked, and what the rest does.
+STREAMS = ('image/compressed', 'camera_info', 'camera_pose')
 RECORDED = (
-    'image/compressed', 'camera_info', 'camera_pose', 'instruction', 'detections', 'count',
-    'answer', 'perception/active_instruction', 'truth/detections', 'truth/answer', '/diagnostics')
+    *STREAMS, 'instruction', 'detections', 'count', 'answer', 'perception/active_instruction',
+    'truth/detections', 'truth/answer', '/diagnostics')
 # Who must listen to what before the first question; the recorder does once all exists.
 LISTENERS = {'image': 'perception', 'instruction': 'perception', 'detections': 'sim_camera',
              **{topic: 'record' for topic in (
@@ -63,6 +65,7 @@ def run_live(options: argparse.Namespace, session: Session) -> None:
             client.wait_for_graph(
                 LISTENERS | (demo_pick.LISTENERS if options.pick else {}), GRAPH_TIMEOUT_S)
             client.wait_for_model(LOAD_TIMEOUT_S)
+            client.wait_for_recorder(STREAMS, GRAPH_TIMEOUT_S)
             session.graph_s = time.monotonic() - started
             session.console.print(f'Ready after {session.graph_s:.1f} s')
             if options.pick:

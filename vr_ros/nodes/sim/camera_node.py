@@ -254,8 +254,8 @@ def _same_scene(one: View, other: View) -> bool:
 
 
 def _camera() -> QoSProfile:
-    """The newest picture. Reliable, which matches every subscription."""
-    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
+    """Reliable, which matches every subscription. The last few wait for those slow to take them."""
+    return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5,
                       reliability=ReliabilityPolicy.RELIABLE)
 
 
