@@ -59,6 +59,7 @@ class Recipe:
     :param options: of ``train grpo`` for every arm.
     :param steps: of an arm, shared evenly by its stages.
     :param scenes: held-out ones, of the examination.
+    :param first_seed: of the first of them.
     """
 
     starts: Mapping[str, Sequence[Path]]
@@ -67,6 +68,7 @@ class Recipe:
     options: Sequence[str]
     steps: int
     scenes: int
+    first_seed: int
 
 
 def train(arm: Arm, seed: int, start: Path, recipe: Recipe) -> Path:
@@ -99,9 +101,10 @@ def examine(card: Path, recipe: Recipe) -> Run:
     folder = recipe.out / 'records' / card.stem
     folder.mkdir(parents=True, exist_ok=True)
     _call('vr_ros.evaluation.cli', [
-        'sim', '--model', str(card), '--scenes', str(recipe.scenes), '--processes', '1',
-        '--batch', str(BATCH), '--records', str(folder)], folder.with_suffix('.log'))
-    found = sorted(folder.glob(f'sim-heldout-{recipe.scenes}x3-*.jsonl'))
+        'sim', '--model', str(card), '--scenes', str(recipe.scenes), '--first-seed',
+        str(recipe.first_seed), '--processes', '1', '--batch', str(BATCH),
+        '--records', str(folder)], folder.with_suffix('.log'))
+    found = sorted(folder.glob(f'sim-heldout-{recipe.scenes}x3-{recipe.first_seed}-*.jsonl'))
     if len(found) != 1:
         raise ArmError(f'{folder} holds records of {len(found)} models for {recipe.scenes} scenes:'
                        ' keep one')

@@ -51,7 +51,8 @@ def test_two_stages_are_one_arm_and_a_second_call_trains_nothing(rows, tmp_path)
                for path in (tmp_path / 'out' / 'records').glob('*/*.jsonl')}
     assert sorted(records) == ['sim_tiny', 'two_stages_0']
     assert all(len(run.answered) == 9 for run in records.values())
-    [figures] = content['starts']['supervised']
+    assert arm['start'] == 'sim_tiny'
+    figures = content['starts']['supervised']['sim_tiny']
     kinds = [record.kind for record in records['sim_tiny'].answered]
     assert figures['VQA']['of'] == sum(kind.startswith('vqa') for kind in kinds)
     assert len(arm['figures']) >= 4
