@@ -154,8 +154,8 @@ def test_what_own_sets_do_not_mark_is_not_there(
 
 
 def test_without_certainty_there_are_no_negatives(tmp_path: Path) -> None:
-    drafts = mixed(tmp_path, Mix(negatives=1.0), kitchen(is_exhaustive=False))
-    assert len(drafts) == 4 and not any(d.truth.is_absent for d in drafts)
+    with pytest.raises(DataSetError, match='objects may be unmarked'):
+        mixed(tmp_path, Mix(negatives=1.0), kitchen(is_exhaustive=False))
 
     class Unknowing:
         name, identity = 'x', 'x'
@@ -218,7 +218,7 @@ class Counting:
         return list(self._source.load(place))
 
 
-def coco(tmp_path: Path, seed: int | None = 3, is_exhaustive: bool = True) -> DataSetSource:
+def coco(tmp_path: Path, seed: int | None = 3) -> DataSetSource:
     """Open 3 images of 4, 3 and 4 labels, in a drawn order; one box stands for many."""
     things = [{'id': 4 * image + i, 'image_id': image, 'category_id': image + i,
                'bbox': [5 * i, 2, 4, 6], 'iscrowd': int(image == i == 1)}
@@ -231,7 +231,7 @@ def coco(tmp_path: Path, seed: int | None = 3, is_exhaustive: bool = True) -> Da
         'categories': [{'id': i, 'name': f'a/{i}'} for i in range(6)], 'annotations': things}))
     data_set = open_data_set(str(tmp_path / 'set' / 'all.json'), '')
     order = None if seed is None else drawn_order(len(data_set.ids), seed)
-    return DataSetSource(data_set, Recipe('mini', is_exhaustive=is_exhaustive), order)
+    return DataSetSource(data_set, Recipe('mini', is_exhaustive=True), order)
 
 
 def test_images_are_known_before_they_are_read(tmp_path: Path) -> None:
@@ -278,15 +278,11 @@ def test_only_images_of_rows_that_are_made_are_looked_at(tmp_path: Path) -> None
     assert len(source.loaded) == 2                  # the row and what it is joined with
 
 
-@pytest.mark.parametrize(('mix', 'is_exhaustive', 'is_needed'), [
-    (Mix(joins=0.5), True, False), (Mix(joins=0.5), False, False),     # the image's own places
-    (Mix(negatives=0.5), True, True), (Mix(0.5, 0.5), True, True),     # words of any other image
-    (Mix(negatives=0.5), False, False), (Mix(0.5, 0.5), False, False),  # never any
+@pytest.mark.parametrize(('mix', 'is_needed'), [
+    (Mix(joins=0.5), False),                                           # the image's own places
+    (Mix(negatives=0.5), True), (Mix(0.5, 0.5), True),                 # words of any other image
 ])
-def test_when_all_has_to_be_looked_through(
-    tmp_path: Path, mix: Mix, is_exhaustive: bool, is_needed: bool,
-) -> None:
-    assert needs_survey(coco(tmp_path, None, is_exhaustive), mix) == is_needed
+def test_when_all_has_to_be_looked_through(tmp_path: Path, mix: Mix, is_needed: bool) -> None:
+    assert needs_survey(coco(tmp_path, None), mix) == is_needed
     # A set that does not name the images of its places.
-    assert needs_survey(kitchen(is_exhaustive), mix) == bool(
-        mix.joins or (mix.negatives and is_exhaustive))
+    assert needs_survey(kitchen(), mix)

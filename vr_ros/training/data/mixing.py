@@ -196,13 +196,15 @@ def require_absences(source: Source, mix: Mix) -> None:
     if mix.negatives and not hasattr(source, 'absent'):
         raise DataSetError(f'{source.name} does not tell what is not in its images: no'
                            ' --negatives from it')
+    if mix.negatives and not getattr(source, 'tells_absent', True):
+        raise DataSetError(f'{source.name}: no --negatives, as nothing is known not to be in an'
+                           ' image: it has no labels, or objects may be unmarked (set --exhaustive'
+                           ' says that none is)')
 
 
 def needs_survey(source: Source, mix: Mix) -> bool:
     """Tell whether all drafts have to be looked through before the first is made."""
-    if mix.negatives and getattr(source, 'tells_absent', True):
-        return True
-    return bool(mix.joins) and getattr(source, 'images', None) is None
+    return bool(mix.negatives or (mix.joins and getattr(source, 'images', None) is None))
 
 
 def survey(source: Source, path: Path) -> list[About]:
