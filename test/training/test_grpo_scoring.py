@@ -60,6 +60,13 @@ def test_the_iou_threshold_rises_with_the_steps(step, expected) -> None:
     assert call(function, [(NEAR, ONE)], step) == [pytest.approx(expected)]
 
 
+def test_examinations_are_judged_as_at_the_end() -> None:
+    function = RewardFunction(RewardChoice('dynamic-iou'), 50, [9])
+    function.is_examination = True
+    at_the_end = call(RewardFunction(RewardChoice('dynamic-iou'), 50, [9]), [(NEAR, ONE)], 100)
+    assert call(function, [(NEAR, ONE)], step=0) == at_the_end == [pytest.approx(0.1 / 1.1)]
+
+
 def test_a_stage_takes_the_place_of_the_rows_reward() -> None:
     stage = {one.name: one for one in load_curriculum('boxes_first').stages}['perception']
     sample = RewardFunction(RewardChoice(stage=stage), 50, [9]).prepare(ONE)

@@ -162,6 +162,20 @@ def test_the_last_held_out_rows_count_no_more_than_others(rows, tmp_path) -> Non
     assert batches == [3, 3, 3]
 
 
+def test_what_is_examined_is_rewarded_as_at_the_end_of_the_training(rows, tmp_path) -> None:
+    trainer = trainer_of(rows, tmp_path, '--reward', 'dynamic-iou')
+    function, asked = trainer.reward_funcs[0], []
+    score_all = function._scorer.score_all
+    function._scorer.score_all = lambda rollouts: asked.extend(rollouts) or score_all(rollouts)
+    trainer.evaluate()
+    examined = [rollout.progress for rollout in asked]
+    asked.clear()
+    trainer.model.train()
+    trainer._generate_and_score_completions(step_of(trainer))
+    assert examined and {*examined} == {None}
+    assert asked and {rollout.progress for rollout in asked} == {0.0}
+
+
 def test_small_advantages_count_as_none(rows, trainer, tmp_path) -> None:
     strict = trainer_of(rows, tmp_path, '--least-advantage', '0.8')
     found = []

@@ -29,7 +29,8 @@ class RewardFunction:
     :param ends: token ids that end a response.
 
     ``sources`` are all data sources, known once the rows are read; ``latest`` are the rewards of
-    the latest call.
+    the latest call. While ``is_examination``, a reward that changes with the training is that of
+    its end: otherwise it, not the model, would choose the best checkpoint.
     """
 
     # TRL names its metric by it.
@@ -42,6 +43,7 @@ class RewardFunction:
         self._choice, self._longest, self._ends = choice, longest, frozenset(ends)
         self._scorer = scorer or Scorer()
         self.sources: Sequence[str] = ()
+        self.is_examination = False
         self.latest: list[Reward] = []
 
     def prepare(self, sample: Sample) -> Sample:
@@ -66,7 +68,8 @@ class RewardFunction:
         :return: rewards, 0 to 1.
         :raises RewardError: one of them has none.
         """
-        progress = trainer_state.global_step / max(trainer_state.max_steps, 1)
+        progress = (None if self.is_examination
+                    else trainer_state.global_step / max(trainer_state.max_steps, 1))
         rollouts = [
             Rollout(response_of(completion), sample_from_json(spec), progress, len(ids),
                     len(ids) >= self._longest and ids[-1] not in self._ends)

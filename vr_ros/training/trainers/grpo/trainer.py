@@ -175,6 +175,7 @@ class VisionGrpoTrainer(GRPOTrainer):
         self, inputs: list[dict[str, Any]], prompts: Any, completions: Any,
         completion_ids_list: Any,
     ) -> torch.Tensor:
+        self.reward_funcs[0].is_examination = not self.model.training
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         self._rewards = rewards
         if self.model.training:
