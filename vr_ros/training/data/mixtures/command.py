@@ -66,7 +66,7 @@ def table_of(taken: Sequence[Taken], title: str) -> Table:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='run train data', description=__doc__)
     parser.add_argument('--mixture', type=Path, required=True, metavar='FILE',
-                        help='a recipe, such as config/mixtures/visionreasoner_7k.yaml')
+                        help='a recipe, such as config/training/mixtures/visionreasoner_7k.yaml')
     parser.add_argument('--data', type=Path, default=DATA, metavar='DIR',
                         help='the public sets lie in it, each by the name of its source'
                              ' (default: %(default)s)')
