@@ -138,6 +138,24 @@ def test_held_out_rows_are_taken_from_their_split_else_from_the_training(tmp_pat
     assert all(int(one['id'].removeprefix('row-')) >= 50 for one in rows.held_out)
 
 
+def test_rows_of_one_image_are_held_out_together(tmp_path) -> None:
+    write_rows(tmp_path, [
+        shown(number, image={'bytes': noise(SHOWN, number // 3), 'path': ''})
+        for number in range(60)])
+    rows = read(tmp_path)
+    learnt, held_out = ({int(one['id'].removeprefix('row-')) // 3 for one in part}
+                        for part in (rows.train, rows.held_out))
+    assert (len(rows.train), len(rows.held_out)) == (57, 3)
+    assert not learnt & held_out
+
+
+def test_rows_of_a_single_image_have_none_to_hold_out(tmp_path) -> None:
+    write_rows(tmp_path, [shown(number, image={'bytes': noise(SHOWN), 'path': ''})
+                          for number in range(3)])
+    with pytest.raises(RowsError, match='single image'):
+        read(tmp_path)
+
+
 @pytest.mark.parametrize(('rows', 'options', 'message'), [
     ([], {}, 'no train-'),
     ([0], {'held_out_split': 'none'}, 'a single row'),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -45,6 +46,12 @@ def call(function: RewardFunction, answers: list[tuple[str, Sample]], step: int 
     (RewardChoice(), NEAR, ONE, 5.9 / 7),
     (RewardChoice(non_repetition=False), NEAR, ONE, 5.9 / 6),
     (RewardChoice(non_repetition=False), RIGHT, ONE, 1.0),
+    # A row's own weights hold: accuracy alone, 2.9 of 3.
+    (RewardChoice(non_repetition=False), NEAR, replace(
+        ONE, accuracy_ratio=1, format_ratio=0), 2.9 / 3),
+    # Truths without labels, answers with or without.
+    (RewardChoice('dynamic-iou'), RIGHT, ONE, 1.0),
+    (RewardChoice('dynamic-iou'), RIGHT.replace('{"bbox', '{"label": "mug", "bbox'), ONE, 1.0),
     (RewardChoice(non_repetition=False), '<think>a</think><answer>red</answer>', WORDS, 1.0),
 ])
 def test_rewards_by_choice(choice, answer, sample, expected) -> None:

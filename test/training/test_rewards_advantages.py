@@ -83,6 +83,8 @@ def test_scales_have_a_floor_and_groups_have_a_task() -> None:
     with pytest.raises(ValueError, match='1 tasks for 2 groups'):
         ema_advantages(np.zeros((2, 2)), ['box'], TaskScales())
     assert TaskScales().updated(np.array([[NAN, NAN]]), ['box']).deviations == {}
+    # A first batch without any spread says nothing of the usual one.
+    assert TaskScales().updated(np.array([[0.0, 0.0]]), ['box']).deviations == {}
 
 
 @settings(max_examples=100, deadline=None)

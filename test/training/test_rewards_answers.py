@@ -64,10 +64,26 @@ def test_sole_number(text, number) -> None:
 @pytest.mark.parametrize(('truth', 'answer', 'accuracy'), [
     ('Red', 'the red.', 1), ('red', 'red mug', 0), ('["red", "crimson"]', 'Crimson', 1),
     ('["red", "crimson"]', 'blue', 0), ('[1]', '[1]', 1), ('red', '', 0),
+    # Signs are what is asked for where there is nothing else, and part of a number.
+    ('+', '+', 1), ('+', '-', 0), ('+', '', 0), ('<', '>', 0), ('-5', '5', 0), ('-5', '-5', 1),
+    ('3.5', '3/5', 0), ('1.5', '1 5', 0), ('1.5', '1.50', 1), ('50%', '50', 0), ('50%', '50 %', 1),
+    ('5', 'five', 0), ('room 5', 'Room 5.', 1),
 ])
 def test_exact(truth, answer, accuracy) -> None:
     found = judge(EXACT, truth, answer)
     assert (found.accuracy, found.is_correct) == (accuracy, accuracy == 1)
+
+
+@pytest.mark.parametrize('verifier', [EXACT, EDIT_DISTANCE])
+@pytest.mark.parametrize('truth', ['', ' ', '["red", ""]'])
+def test_an_empty_truth_is_none(verifier, truth) -> None:
+    with pytest.raises(SampleError, match='is empty'):
+        judge(verifier, truth, 'red')
+
+
+def test_no_answer_is_right_by_no_truth() -> None:
+    sample = Sample('exact', '+')
+    assert EXACT.prepare(sample)(Rollout('I do not know', sample)).accuracy == 0
 
 
 @pytest.mark.parametrize(('truth', 'answer', 'parameters', 'accuracy'), [
@@ -85,7 +101,7 @@ def test_numeric(truth, answer, parameters, accuracy) -> None:
 @pytest.mark.parametrize(('truth', 'answer', 'parameters', 'accuracy'), [
     ('abcd', 'abcd', {}, 1), ('abcd', 'ABCD', {}, 1), ('abcd', 'ABCD', {'case': True}, 0),
     ('abcd', 'abxd', {}, 0.75), ('abcd', 'ab', {}, 0.5), ('abcd', 'abcdefgh', {}, 0.5),
-    ('a b', 'a   b', {}, 1), ('abcd', 'wxyz', {}, 0), ('abcd', '', {}, 0), ('', '', {}, 1),
+    ('a b', 'a   b', {}, 1), ('abcd', 'wxyz', {}, 0), ('abcd', '', {}, 0),
     ('abcd', 'abxy', {'least': 0.5}, 0.5), ('abcd', 'axyz', {'least': 0.5}, 0),
     ('["abc", "xyz"]', 'xya', {}, 2 / 3), ('ab', 'ab' * 100, {}, 0),
 ])
@@ -102,6 +118,7 @@ def test_edit_distance(truth, answer, parameters, accuracy) -> None:
     ('0', '0', 0.5, 1), ('0', 'none', 0.5, 1), ('0', '1', 0.5, 0), ('0', '[]', 0.5, 1),
     ('2', '[{"bbox_2d": [0, 0, 1, 1]}, {"bbox_2d": [5, 5, 6, 6]}]', 0.5, 1),   # its list is counted
     ('2', '[{"bbox_2d": [0, 0, 1, 1]}]', 0.5, 0.25),
+    ('3', '[3]', 0.5, 1), ('1', '[7]', 0.5, 0), ('3', '[1, 2, 3]', 0.5, 0),   # no objects
     ('3', '-3', 0.5, 0), ('3', '2.5', 0.5, 0), ('3', '2 or 3', 0.5, 0), ('3', '', 0.5, 0),
 ])
 def test_counting(truth, answer, partial, accuracy) -> None:

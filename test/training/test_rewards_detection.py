@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from vr_ros.core.geometry import box_iou_matrix
 from vr_ros.core.types import Size
 from vr_ros.training.rewards.detection import (
     DETECTION,
+    SIZE_PENALTY,
     Comparison,
+    in_pixels,
     tied_average_precision,
     weighted_iou,
 )
@@ -180,6 +183,45 @@ def test_answers_in_pixels_are_scaled_to_the_thousand() -> None:
 def test_a_wrong_sample_is_named(parameters, message) -> None:
     with pytest.raises(SampleError, match=f"sample '7': .*{message}"):
         judge([], [thing(A)], **parameters)
+
+
+def test_two_names_for_one_box_are_two_objects() -> None:
+    both = [thing([0, 0, 9, 9], 'person'), thing([0, 0, 9, 9], 'player')]
+    assert judge(both, both).is_correct
+    assert judge([*both, both[0]], both).is_correct     # written twice, as in the released parser
+
+
+def test_without_labels_nobody_looks_at_them() -> None:
+    true = [{'bbox_2d': [0, 0, 9, 9]}]
+    for predicted in (thing([0, 0, 9, 9], 'mug'), {'bbox_2d': [0, 0, 9, 9]}):
+        found = judge([predicted], true, with_labels=False)
+        assert found.accuracy == 1 and found.is_correct
+    assert judge([thing([0, 0, 9, 9], 'mug')] * 2, true, with_labels=False).is_correct
+
+
+def test_a_truth_in_thousandths_becomes_one_in_pixels() -> None:
+    sample = Sample('detection', json.dumps([
+        {'label': 'mug', 'bbox_2d': [500, 500, 1000, 1000], 'point_2d': [750, 600]}]),
+        parameters={'det_verifier_normalized': True}, image_size=Size(400, 200))
+    moved = in_pixels(sample)
+    assert json.loads(moved.ground_truth) == [
+        {'label': 'mug', 'bbox_2d': [200, 100, 400, 200], 'point_2d': [300, 120]}]
+    assert not moved.parameters['det_verifier_normalized'] and in_pixels(moved) is moved
+    with pytest.raises(SampleError, match='needs the image size'):
+        in_pixels(replace(sample, image_size=None))
+    with pytest.raises(SampleError, match='no JSON'):
+        in_pixels(replace(sample, ground_truth='?'))
+
+
+@pytest.mark.parametrize('extra', [
+    ',{"bbox_2d":[1,2,3]}' * 5, ',{"bbox_2d":[1,2,3]}', ',{"label":"mug"}', ',{"bbox_2d":[1,2'])
+def test_a_list_left_open_hides_no_object(extra) -> None:
+    one = json.dumps([thing([0, 0, 90, 90])])[:-1]
+    sample = Sample('detection', json.dumps([thing([0, 0, 90, 90])]))
+    right, more = (DETECTION.prepare(sample)(Rollout(f'<answer>{text}</answer>', sample))
+                   for text in (one, one + extra))
+    assert right.accuracy == 1 and right.is_correct
+    assert more.accuracy <= SIZE_PENALTY and not more.is_correct
 
 
 def test_the_truth_needs_labels() -> None:

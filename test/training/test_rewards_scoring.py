@@ -386,10 +386,23 @@ def test_a_mixture_is_correct_where_its_answer_is(answer, is_correct) -> None:
     assert found.is_correct == is_correct
 
 
+DESCRIBED = '### Image Description: A mug.'
+
+
 @pytest.mark.parametrize(('cosine', 'part'), [(0.4, 1), (0.9, 1), (0.1, 0.25), (-0.2, 0)])
 def test_similarity(cosine, part) -> None:
-    found = mixed('', lambda sample, text: cosine, parts={'similarity': 1})
+    found = mixed(DESCRIBED, lambda sample, text: cosine, parts={'similarity': 1})
     assert found.accuracy == pytest.approx(part)
+
+
+def test_without_a_description_nothing_is_alike() -> None:
+    assert mixed('', lambda sample, text: 0.4, parts={'similarity': 1}).accuracy == 0
+
+
+@pytest.mark.parametrize('cosine', [math.nan, math.inf])
+def test_a_likeness_that_is_no_number_is_an_error(cosine) -> None:
+    with pytest.raises(VerifierError, match='have the likeness'):
+        mixed(DESCRIBED, lambda sample, text: cosine, parts={'similarity': 1})
 
 
 @pytest.mark.parametrize(('tokens', 'part'), [(1, 1), (512, 1), (513, 512 / 513), (5120, 0.1)])
@@ -428,3 +441,8 @@ def test_rewards_load_neither_torch_nor_a_trainer() -> None:
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60,
                           check=True)
     assert done.stdout.strip() == '[]'
+
+
+def test_a_weight_of_400_digits_is_named() -> None:
+    with pytest.raises(SampleError):
+        Sample('exact', 'red', accuracy_ratio=10**400)

@@ -2,14 +2,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from vr_ros.core.types import Size
 from vr_ros.training.rewards.registry import default_registry
-from vr_ros.training.rewards.samples import Sample
+from vr_ros.training.rewards.samples import Sample, SampleError
 from vr_ros.training.rewards.scoring import Scorer
 from vr_ros.training.rewards.stages import (
     CurriculumError,
@@ -51,6 +53,18 @@ def test_difficulty_takes_responses(shape) -> None:
 def test_teachable_rows_are_neither_lost_nor_won() -> None:
     rewards = np.array([[0.125] * 16, [0.12] * 16, [0.625] * 16, [0.63] * 16])
     assert teachable(rewards, 2, 10).tolist() == [True, False, True, False]
+
+
+def test_a_stage_with_another_verifier_takes_a_truth_in_thousandths_as_pixels() -> None:
+    sample = Sample('detection', '[{"label": "mug", "bbox_2d": [500, 500, 1000, 1000]}]', id='7',
+                    parameters={'det_verifier_normalized': True}, image_size=Size(400, 400))
+    stages = {stage.name: stage for stage in load_curriculum('boxes_first').stages}
+    perception = stages['perception']
+    right = '<think>a</think><answer>[{"bbox_2d": [200, 200, 400, 400], "label": "mug"}]</answer>'
+    for one in (sample, perception.of(sample)):
+        assert Scorer().score(Rollout(right, one, tokens=50)).accuracy == pytest.approx(1)
+    with pytest.raises(SampleError, match='needs the image size'):
+        perception.of(replace(sample, image_size=None))
 
 
 def test_the_curricula_that_come_along() -> None:

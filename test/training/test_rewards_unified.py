@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vr_ros.training.rewards.matching import (
+    POINTLESS_WORTH,
     TIE_BREAK,
     Targets,
     Tolerances,
@@ -104,6 +105,9 @@ def test_right_is_every_object_once_and_no_other(predicted, is_right) -> None:
     (said(think='A. B. C.'), 1, 1),
     (said(think='A. B. A.'), 1, 1),                                # one repetition is allowed
     (said(think='Mug  left. So. mug left! MUG LEFT?'), 1, 0),  # case, blanks and marks
+    (said(think='It is.It is.It is.'), 1, 0),                      # without blanks
+    (said(think='It is.\xa0It is.\xa0It is.'), 1, 0),
+    (said(think='e.g. a, e.g. b, e.g. c'), 1, 1),
     (said(think='A\nB\nA\nB'), 1, 0),                              # lines are sentences
     (said(think='0.5 m and 0.5 m and 0.5 m and 0.5 m'), 1, 1),     # decimals are not
     (said(*ONE * 5), 1, 1),                                        # nor are the objects
@@ -162,6 +166,29 @@ def test_a_wrong_truth_is_named(truth, message) -> None:
 NUMBERS = st.integers(0, 60)
 
 
+@pytest.mark.parametrize(('written', 'accuracy'), [
+    ('[{"bbox_2d": [100, 100, 200, 200], "point_2d": [150, 150]}', 3),
+    # What is no object counts as one too many, whether the list is closed or not.
+    ('[{"bbox_2d": [100, 100, 200, 200], "point_2d": [150, 150]}, {"bbox_2d": [1, 2, 3]}', 1.5),
+    ('[{"bbox_2d": [100, 100, 200, 200], "point_2d": [150, 150]}, {"bbox_2d": [1, 2, 3]}]', 1.5),
+    # Valid JSON is worth no less than the same without its last bracket.
+    ('[{"bbox": [100, 100, 200, 200], "point": [150, 150]}]', 3),
+    ('[{"bbox": [100, 100, 200, 200], "point": [150, 150]}', 3),
+    ('[{"bbox_2d": ["100", "100", "200", "200"]}]', 2), ('[[100, 100, 200, 200]]', 2),
+    ('[{}]', 0), ('[{}', 0),
+])
+def test_a_bracket_more_or_less_changes_the_format_alone(written, accuracy) -> None:
+    reward, _ = unified_reward(raw(written), read_targets(json.dumps(ONE)))
+    assert reward.accuracy == pytest.approx(accuracy)
+
+
+def test_a_pair_is_chosen_by_what_it_is_worth() -> None:
+    # Both fit; the true object without a point is worth more, as its two terms stand for three.
+    truth = [thing([100, 100, 200, 200], [200, 200]), thing([100, 100, 200, 190])]
+    reward, _ = unified_reward(said(thing(G, PG)), read_targets(json.dumps(truth)))
+    assert reward.accuracy == pytest.approx(1.5 * (0.9 + 1) / 2)
+
+
 @st.composite
 def things(draw, most: int = 4) -> list[dict]:
     found = []
@@ -180,7 +207,8 @@ def test_the_matching_is_the_best_of_all(predicted, true) -> None:
     if not len(objects) or not len(targets):
         return
     iou, near, pointed = pair_terms(objects.boxes, objects.points, targets)
-    worth = iou * (1 + TIE_BREAK) + near + pointed
+    weights = np.where(np.isnan(targets.points[:, 0]), POINTLESS_WORTH, 1.0)
+    worth = (iou * (1 + TIE_BREAK) + near + pointed) * weights
     wide = worth if worth.shape[0] <= worth.shape[1] else worth.T
     best = max(wide[range(len(wide)), columns].sum()
                for columns in permutations(range(wide.shape[1]), len(wide)))

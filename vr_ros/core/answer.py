@@ -50,6 +50,7 @@ class ParsedAnswer:
     :param answer_text: what stands between the answer tags, or the plain text where there are none.
     :param limit_reached: there were more objects than ParserLimits.max_objects.
     :param duplicates: objects dropped because box and point equal those of an earlier one.
+    :param unread: further objects that were written: without a whole box, or beyond the limit.
     :param closed: the closing answer tag was there.
     """
 
@@ -59,6 +60,7 @@ class ParsedAnswer:
     outcome: ParseOutcome
     limit_reached: bool = False
     duplicates: int = 0
+    unread: int = 0
     closed: bool = False
 
 
@@ -264,7 +266,7 @@ class AnswerParser:
             outcome = ParseOutcome.TEXT
         return ParsedAnswer(tuple(reader.objects), self._reasoning.text(),
                             ''.join(self._text).strip(), outcome, reader.limit_reached,
-                            reader.duplicates, self._phase is _Phase.DONE)
+                            reader.duplicates, reader.unread, self._phase is _Phase.DONE)
 
 
 def parse_answer(text: str, limits: ParserLimits = ParserLimits()) -> ParsedAnswer:  # noqa: B008

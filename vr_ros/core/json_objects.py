@@ -51,6 +51,7 @@ class ObjectReader:
         self.objects: list[ParsedObject] = []
         self.limit_reached = False
         self.duplicates = 0
+        self.unread = 0
         self.damaged = False
         self.attempted = False
         self.steps = 0
@@ -223,12 +224,14 @@ class ObjectReader:
         found, clean = draft.build(end, self._limits)
         self.damaged |= not clean
         if found is None:
+            self.unread += 1
             return
         identity = (*found.box, *found.point)
         if identity in self._seen:
             self.duplicates += 1
         elif len(self.objects) >= self._limits.max_objects:
             self.limit_reached = True
+            self.unread += 1
         else:
             self._seen.add(identity)
             self.objects.append(found)

@@ -57,7 +57,7 @@ class TaskScales:
     deviations: Mapping[str, float] = field(default_factory=dict)
 
     def updated(self, rewards: np.ndarray, tasks: Sequence[str]) -> TaskScales:
-        """Take in a batch; the first one of a task sets its value.
+        """Take in a batch; the first one of a task whose rewards differ sets its value.
 
         :param rewards: (G, K).
         :param tasks: (G) names.
@@ -69,6 +69,8 @@ class TaskScales:
             values = rows[np.isfinite(rows)]
             if values.size:
                 now = float(values.std())
+                if task not in known and now <= self.floor:
+                    continue
                 old = known.get(task, now)
                 known[task] = self.decay * old + (1 - self.decay) * now
         return TaskScales(self.decay, self.floor, self.largest, known)

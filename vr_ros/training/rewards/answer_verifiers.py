@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vr_ros.core.mathematics import same_value
-from vr_ros.core.text_match import edit_distance, exact_match, read_number
+from vr_ros.core.text_match import edit_distance, exact_match, normalise_answer, read_number
 from vr_ros.training.rewards.samples import ParameterError, Sample, SampleError
 from vr_ros.training.rewards.text_checks import answer_text, section_line, tag_share
 from vr_ros.training.rewards.verifier import (
@@ -38,6 +38,8 @@ _WORDS = dict(zip(
     'zero one two three four five six seven eight nine ten eleven twelve'.split(), range(13),
     strict=True)) | {'no': 0, 'none': 0, 'nothing': 0}
 _MOST_NUMBER_CHARS = 400
+# [3] is three, however one brackets it; objects are written otherwise.
+_BARE_LIST = re.compile(r'\[[^\[\]{}]+\]')
 
 
 def final_answer(response: str) -> str:
@@ -78,7 +80,7 @@ def count_in(response: str) -> int | None:
     :return: None where it says neither, or no whole number from 0 on.
     """
     text = answer_text(response)
-    if text is not None and text.startswith('['):
+    if text is not None and text.startswith('[') and not _BARE_LIST.fullmatch(text):
         objects = read_objects(response)
         return objects.written if objects.is_list else None
     number = sole_number(final_answer(response))
@@ -88,7 +90,17 @@ def count_in(response: str) -> int | None:
 def _prepare_exact(sample: Sample) -> Judge:
     parameters_of(sample, {})
     truths = _accepted(sample)
-    return _judged(lambda answer: max(exact_match(truth, answer) for truth in truths), 'exact')
+    return _judged(lambda answer: max(_same(truth, answer) for truth in truths), 'exact')
+
+
+def _same(truth: str, answer: str) -> float:
+    """Compare words, but not without their signs where those are all there is, or make a number."""
+    if not normalise_answer(truth):
+        return float(truth.strip() == answer.strip())
+    numbers = numbers_in(truth)
+    if len(numbers) == 1 and read_number(truth) is not None and any(map(str.isdigit, answer)):
+        return float(numbers_in(answer) == numbers)
+    return exact_match(truth, answer)
 
 
 def _prepare_numeric(sample: Sample) -> Judge:
@@ -96,9 +108,10 @@ def _prepare_numeric(sample: Sample) -> Judge:
     values = parameters_of(sample, {'relative': 0.0, 'absolute': 1e-9})
     if min(values.values()) < 0:
         raise ParameterError(f'{sample.title}: a tolerance is below 0')
-    truth = read_number(sample.ground_truth.replace(',', ''))
-    if truth is None:
+    numbers = numbers_in(sample.ground_truth)
+    if len(numbers) != 1:
         raise SampleError(f'{sample.title}: {sample.ground_truth!r} is no number')
+    [truth] = numbers
     tolerance = max(values['relative'] * abs(truth), values['absolute'])
 
     def compare(answer: str) -> float:
@@ -175,7 +188,8 @@ MATHEMATICS = Verifier('mathverify', _prepare_mathematics, ('mathematics',))
 
 def _judged(compare: Callable[[str], float], name: str) -> Judge:
     def judge(rollout: Rollout) -> Judgement:
-        accuracy = compare(final_answer(rollout.response))
+        answer = final_answer(rollout.response)
+        accuracy = compare(answer) if answer else 0.0
         return Judgement(
             accuracy, tag_share(rollout.response), accuracy == 1.0, {name: accuracy})
 
@@ -184,7 +198,13 @@ def _judged(compare: Callable[[str], float], name: str) -> Judge:
 
 def _accepted(sample: Sample) -> list[str]:
     """Read the accepted answers: a JSON list of texts, or the ground truth itself."""
-    text = sample.ground_truth
+    answers = _texts(sample.ground_truth)
+    if not all(answer.strip() for answer in answers):
+        raise SampleError(f'{sample.title}: the ground truth is empty')
+    return answers
+
+
+def _texts(text: str) -> list[str]:
     if text.lstrip().startswith('['):
         try:
             answers: Any = json.loads(text)

@@ -6,9 +6,11 @@ which boxes are written does not matter.
 """
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -41,6 +43,7 @@ TERMS = ('iou_max_label_first', 'iou_max_iou_first', 'map', 'map50', 'map75')
 COMPLETENESS = 'iou_completeness'
 PARAMETERS = {
     'det_verifier_normalized': False,
+    'with_labels': True,
     # A text, a number or a list; see _settings.
     'iou_threshold': None,
     'det_reward_ratio': {'iou_max_label_first': 1.0},
@@ -82,12 +85,14 @@ class Settings:
     :param completeness: weight of the completeness within the IoU terms, 0 to 1.
     :param thresholds: least IoU of a match; the IoU terms are the mean over all.
     :param normalised: predictions are scaled from pixels of the model's input to 0..1000.
+    :param with_labels: what is matched has the same label; False: nobody looks at labels.
     """
 
     terms: Mapping[str, float]
     completeness: float
     thresholds: tuple[Steps, ...]
     normalised: bool
+    with_labels: bool = True
 
 
 def prepare(sample: Sample) -> Judge:
@@ -97,22 +102,25 @@ def prepare(sample: Sample) -> Judge:
     map, map50, map75, and the weight of the completeness within the IoU terms, iou_completeness;
     ``iou_threshold``, see :func:`~.schedules.thresholds_from`, default dynamic;
     ``det_verifier_normalized``, the truth is in 0..1000 and answers are in pixels of the model's
-    input, which ``image_size`` gives.
+    input, which ``image_size`` gives; ``with_labels``, false where the truth has none.
     """
     settings = _settings(sample)
     size = sample.image_size
     if settings.normalised and size is None:
         raise SampleError(f'{sample.title}: det_verifier_normalized needs the image size')
     try:
-        truth = read_truth(sample.ground_truth, needs_labels=True)
+        truth = read_truth(sample.ground_truth, needs_labels=settings.with_labels)
     except TruthError as error:
         raise SampleError(f'{sample.title}: {error}') from error
 
+    true_labels = (truth if settings.with_labels else truth.unlabelled()).labels
+
     def judge(rollout: Rollout) -> Judgement:
-        objects = without_duplicates(read_objects(rollout.response))
+        written = read_objects(rollout.response)
+        objects = without_duplicates(written if settings.with_labels else written.unlabelled())
         boxes = _normalised(objects.boxes, size) if settings.normalised else objects.boxes
         found = Comparison(
-            box_iou_matrix(boxes, truth.boxes), objects.labels, truth.labels, objects.written)
+            box_iou_matrix(boxes, truth.boxes), objects.labels, true_labels, objects.written)
         form = _format(rollout.response, objects)
         if not found.written and not found.true:
             return _rightly_nothing(form) if objects.is_list else Judgement(0.0, form, False)
@@ -121,16 +129,44 @@ def prepare(sample: Sample) -> Judge:
     return judge
 
 
+def in_pixels(sample: Sample) -> Sample:
+    """Give a sample whose truth is in 0..1000 as one in pixels, for other verifiers.
+
+    :raises SampleError: the size of the image is not known, or the truth cannot be read.
+    """
+    if not sample.parameters.get('det_verifier_normalized'):
+        return sample
+    size = sample.image_size
+    if size is None:
+        raise SampleError(f'{sample.title}: det_verifier_normalized needs the image size')
+    try:
+        truth = read_truth(sample.ground_truth)
+    except TruthError as error:
+        raise SampleError(f'{sample.title}: {error}') from error
+    scale = np.array((size.width, size.height) * 2, float) / NORMALISED
+    items = []
+    for item, box, point in zip(truth.items, truth.boxes, truth.points, strict=True):
+        moved = {**item, 'bbox_2d': np.round(box * scale, 2).tolist()}
+        if 'point_2d' in item:
+            moved['point_2d'] = np.round(point * scale[:2], 2).tolist()
+        items.append(moved)
+    parameters = {**sample.parameters, 'det_verifier_normalized': False}
+    return replace(sample, ground_truth=json.dumps(items), parameters=parameters)
+
+
 DETECTION = Verifier('detection', prepare, PARTS)
 
 
 def without_duplicates(objects: WrittenObjects) -> WrittenObjects:
-    """Leave out boxes at the very place of earlier ones, as if they had not been written.
+    """Leave out boxes of the very place and label of earlier ones, as if they were not written.
 
-    Source: V-Triune's released parser.
+    Source: V-Triune's released parser, which leaves out those with other labels, too.
     """
-    _, first = np.unique(objects.boxes, axis=0, return_index=True)
-    kept = np.sort(first)
+    things = zip(map(tuple, objects.boxes.tolist()), objects.labels, strict=True)
+    first: dict[tuple[Any, Any], int] = {}
+    for place, thing in enumerate(things):
+        first.setdefault(thing, place)
+    kept = list(first.values())
     lost = len(objects) - len(kept)
     if not lost:
         return objects
@@ -238,8 +274,9 @@ def _settings(sample: Sample) -> Settings:
     if not terms:
         raise ParameterError(f'{sample.title}: det_reward_ratio gives no term a weight')
     try:
-        thresholds = thresholds_from(values['iou_threshold'] or 'dynamic')
+        thresholds = thresholds_from(
+            'dynamic' if values['iou_threshold'] is None else values['iou_threshold'])
     except ValueError as error:
         raise ParameterError(f'{sample.title}: {error}') from error
     return Settings(terms, float(weights.get(COMPLETENESS, 0)), thresholds,
-                    values['det_verifier_normalized'])
+                    values['det_verifier_normalized'], values['with_labels'])

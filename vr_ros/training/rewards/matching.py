@@ -12,6 +12,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+# What a true object without a point is scored by counts so much more: two terms of three are left.
+POINTLESS_WORTH = 1.5
 # Of the IoU, added to what is maximised: decides between pairings of equal worth, and only those.
 TIE_BREAK = 1e-3
 # Smaller than any area in pixels.
@@ -107,6 +109,8 @@ def match_objects(boxes: np.ndarray, points: np.ndarray, targets: Targets) -> Pa
     iou, near, pointed = pair_terms(boxes, points, targets)
     worth = iou * (1 + TIE_BREAK)
     worth += near.view(np.int8) + pointed.view(np.int8)
+    if targets.pointless is not None:
+        worth[:, targets.pointless] *= POINTLESS_WORTH
     rows, columns = linear_sum_assignment(worth, maximize=True)
     return Pairs(rows, columns, iou[rows, columns], near[rows, columns], pointed[rows, columns])
 

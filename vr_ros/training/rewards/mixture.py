@@ -6,6 +6,7 @@ format, 0.1 length) and of stage 2 (0.9 accuracy, 0.1 format).
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 
 from vr_ros.training.rewards.matching import Targets
@@ -143,11 +144,15 @@ def _answer_judge(sample: Sample, answer: Mapping, find: Callable[[str], Verifie
 
 def _similarity(similarity: Similarity | None, rollout: Rollout) -> float:
     text = section_text(rollout.response, DESCRIPTION)
+    if not text:
+        return 0.0
     try:
         cosine = float(similarity(rollout.sample, text))
     except Exception as error:
         raise VerifierError(f'{rollout.sample.title}: the comparison of image and text failed: '
                             f'{error!r}') from error
+    if not math.isfinite(cosine):
+        raise VerifierError(f'{rollout.sample.title}: image and text have the likeness {cosine}')
     return min(1.0, max(0.0, cosine / FULL_SIMILARITY))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from vr_ros.training.rewards.detection import in_pixels
 from vr_ros.training.rewards.registry import Registry, default_registry
 from vr_ros.training.rewards.samples import (
     ParameterError,
@@ -71,7 +72,8 @@ class Stage:
     def of(self, sample: Sample) -> Sample:
         """Give a sample as this stage rewards it.
 
-        :raises SampleError: a weight of the stage is wrong.
+        :raises SampleError: a weight of the stage is wrong, or the sample's truth is in 0..1000 of
+            an image whose size it does not say.
         """
         if self.instead_of and sample.verifier not in self.instead_of:
             return sample
@@ -80,6 +82,8 @@ class Stage:
             if (value := getattr(self, name)) is not None}
         if self.verifier:
             own = sample.parameters if sample.verifier == self.verifier else {}
+            if sample.verifier != self.verifier:
+                sample = in_pixels(sample)
             changes |= {'verifier': self.verifier, 'parameters': {**own, **self.parameters}}
         return replace(sample, **changes)
 

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vr_ros.training.rewards.matching import Pairs, Targets, Tolerances, match_objects
+from vr_ros.training.rewards.matching import (
+    POINTLESS_WORTH,
+    Pairs,
+    Targets,
+    Tolerances,
+    match_objects,
+)
 from vr_ros.training.rewards.reference import VisionReasonerReward
 from vr_ros.training.rewards.text_checks import non_repetition, think_format
 from vr_ros.training.rewards.written_objects import (
@@ -116,4 +122,4 @@ def _worth(pairs: Pairs, targets: Targets) -> float:
     if pointless is None:
         return pairs.total
     per_pair = pairs.iou + pairs.near + pairs.pointed
-    return float((per_pair * np.where(pointless[pairs.columns], 1.5, 1.0)).sum())
+    return float((per_pair * np.where(pointless[pairs.columns], POINTLESS_WORTH, 1.0)).sum())

@@ -72,7 +72,7 @@ def outcomes_from_json(text: bytes | str, expected: int) -> list[Outcome]:
                     _share(entry['final']), _share(entry['accuracy']), _share(entry['format']),
                     entry['is_correct'] is True, entry['verifier'], entry['data_source'],
                     entry['id'], {str(k): float(v) for k, v in entry['parts'].items()}))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise WireError(f'an outcome cannot be read: {error!r}') from error
     return outcomes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -49,6 +49,10 @@ class WrittenObjects:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def unlabelled(self) -> WrittenObjects:
+        """Give the same objects without their labels."""
+        return replace(self, items=[{}] * len(self))
+
     @cached_property
     def labels(self) -> np.ndarray:
         """(N,) lower case, stripped; empty where there is none."""
@@ -58,8 +62,8 @@ class WrittenObjects:
 def read_objects(response: str) -> WrittenObjects:
     """Read the objects of a response.
 
-    What is no JSON list is read as the node reads it at inference, so that a slip of the pen costs
-    the format and not the objects. Never raises.
+    What is no JSON list, or one in which no box can be read, is read as the node reads it at
+    inference, so that a slip of the pen costs the format and not the objects. Never raises.
     """
     text = answer_text(response)
     if text is not None:
@@ -68,7 +72,11 @@ def read_objects(response: str) -> WrittenObjects:
         except (ValueError, RecursionError):
             items = None
         if isinstance(items, list):
-            return objects_from_items(items)
+            objects = objects_from_items(items)
+            if len(objects) or not items:
+                return objects
+            read = _objects_as_at_inference(response)
+            return read if len(read) else objects
     return _objects_as_at_inference(response)
 
 
@@ -120,7 +128,7 @@ def objects_from_items(items: Sequence[Any]) -> WrittenObjects:
 
 def _objects_as_at_inference(response: str) -> WrittenObjects:
     answer = parse_answer(response)
-    lost = answer.duplicates + answer.limit_reached
+    lost = answer.duplicates + answer.unread
     found = answer.objects
     if not found:
         return _nothing(lost, 0.0, is_list=answer.outcome is ParseOutcome.EMPTY)

@@ -1,17 +1,18 @@
 """Which reward the rows get: an option of the command, so that an ablation is one option."""
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 
 from vr_ros.training.rewards.samples import Sample
 from vr_ros.training.rewards.scoring import Failure, Outcome
 from vr_ros.training.rewards.stages import Stage
+from vr_ros.training.rewards.unified import FULL_ACCURACY
 
 # 'rows': as each row says.
 REWARDS = ('rows', 'unified', 'reference', 'dynamic-iou')
 _OBJECTS = 'visionreasoner'
-_FULL_TOTAL = 7.0
+# Of thinking and answer, without the part against repetition.
+_FULL_FORMAT = 3.0
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,24 @@ class RewardChoice:
         """Give a row's sample as this run rewards it."""
         if sample.verifier == _OBJECTS and self.reward == 'dynamic-iou':
             sample = replace(
-                sample, verifier='detection', parameters={'iou_threshold': 'dynamic'},
-                ground_truth=_with_labels(sample.ground_truth),
+                sample, verifier='detection',
+                parameters={'iou_threshold': 'dynamic', 'with_labels': False},
                 accuracy_ratio=None, format_ratio=None)
         elif sample.verifier == _OBJECTS and self.reward != 'rows':
             sample = replace(sample, parameters={**sample.parameters, 'mode': self.reward})
         return self.stage.of(sample) if self.stage else sample
 
-    def outcome(self, outcome: Outcome) -> Outcome:
-        """Give a reward as this run counts it: without non-repetition, out of 6 in place of 7."""
+    def outcome(self, outcome: Outcome, sample: Sample) -> Outcome:
+        """Give a reward as this run counts it: without non-repetition, out of 6 in place of 7.
+
+        :param sample: that was scored; its own weights hold.
+        """
         if self.non_repetition or isinstance(outcome, Failure) or outcome.verifier != _OBJECTS:
             return outcome
-        rest = outcome.parts['total'] - outcome.parts['non_repetition']
-        return replace(outcome, final=rest / (_FULL_TOTAL - 1))
-
-
-def _with_labels(truth: str) -> str:
-    """Give every true object the label that a response without labels has: none."""
-    return json.dumps([{'label': ''} | item for item in json.loads(truth)])
+        parts = outcome.parts
+        form = (parts['think_format'] + parts['answer_format']) / _FULL_FORMAT
+        accuracy, format_ = (
+            usual if ratio is None else ratio for usual, ratio in (
+                (FULL_ACCURACY, sample.accuracy_ratio), (_FULL_FORMAT, sample.format_ratio)))
+        final = (accuracy * outcome.accuracy + format_ * form) / (accuracy + format_)
+        return replace(outcome, final=final)

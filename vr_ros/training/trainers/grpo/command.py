@@ -21,6 +21,7 @@ from accelerate import PartialState
 from peft import PeftModel
 from safetensors import safe_open
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from vr_ros.core.types import PerceptionError
 from vr_ros.models.card import known_cards, load_card
@@ -102,7 +103,9 @@ def run(options: argparse.Namespace) -> Path | None:
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if not trainer.is_world_process_zero():
         return None
-    best = Path(trainer.state.best_model_checkpoint or last_checkpoint(options.out))
+    # Not the path that it was saved under: the folder may have been moved since.
+    step = trainer.state.best_global_step
+    best = options.out / f'{PREFIX_CHECKPOINT_DIR}-{step}' if step else last_checkpoint(options.out)
     say_what_came_of_it(trainer, best)
     return export_checkpoint(best, options, card, directory, source)
 

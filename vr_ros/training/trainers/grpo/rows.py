@@ -2,12 +2,14 @@
 model's own coordinates."""
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, concatenate_datasets, load_dataset
 from datasets import Image as ImageFeature
 from datasets.exceptions import DatasetGenerationError
@@ -118,9 +120,25 @@ def _read(folders: Sequence[Path], split: str) -> Dataset | None:
 def _divided(rows: Dataset, most: int, seed: int) -> tuple[Dataset, Dataset]:
     if len(rows) < 2:
         raise RowsError('a single row cannot be both learnt from and measured on')
-    number = min(most, max(1, round(HELD_OUT_SHARE * len(rows))))
-    parts = rows.train_test_split(test_size=number, seed=seed)
-    return parts['train'], parts['test']
+    wanted = min(most, max(1, round(HELD_OUT_SHARE * len(rows))))
+    # By images: what was learnt of one would help with its other rows.
+    places: dict[bytes | int, list[int]] = {}
+    for place, row in enumerate(rows.select_columns(['image'])):
+        image = row['image'] or {}
+        content = image.get('bytes') or (image.get('path') or '').encode()
+        key = hashlib.sha256(content).digest() if content else place
+        places.setdefault(key, []).append(place)
+    if len(places) < 2:
+        raise RowsError('rows of a single image cannot be both learnt from and measured on')
+    groups = list(places.values())
+    order = np.random.default_rng(seed).permutation(len(groups))
+    taken: list[int] = []
+    for group in order[:-1]:
+        if len(taken) >= wanted:
+            break
+        taken += groups[group]
+    learnt = sorted(set(range(len(rows))) - set(taken))
+    return rows.select(learnt), rows.select(sorted(taken)[:most])
 
 
 def _ready(rows: Dataset, card: ReasonerCard, prepare: Callable[[Sample], Sample]) -> Dataset:

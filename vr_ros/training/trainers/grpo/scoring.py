@@ -74,7 +74,8 @@ class RewardFunction:
             Rollout(response_of(completion), sample_from_json(spec), progress, len(ids),
                     len(ids) >= self._longest and ids[-1] not in self._ends)
             for completion, ids, spec in zip(completions, completion_ids, reward_spec, strict=True)]
-        outcomes = [self._choice.outcome(one) for one in self._scorer.score_all(rollouts)]
+        outcomes = [self._choice.outcome(outcome, rollout.sample) for rollout, outcome in zip(
+            rollouts, self._scorer.score_all(rollouts), strict=True)]
         for name, value in source_metrics(rollouts, outcomes, sources=self.sources).items():
             # TRL averages over the processes that name a metric: NaN from one that has no row of
             # the source would take the others' value away.
