@@ -106,6 +106,7 @@ def test_right_is_every_object_once_and_no_other(predicted, is_right) -> None:
     (said(think='A. B. A.'), 1, 1),                                # one repetition is allowed
     (said(think='Mug  left. So. mug left! MUG LEFT?'), 1, 0),  # case, blanks and marks
     (said(think='It is.It is.It is.'), 1, 0),                      # without blanks
+    (said(think='What?What?What?'), 1, 0),
     (said(think='It is.\xa0It is.\xa0It is.'), 1, 0),
     (said(think='e.g. a, e.g. b, e.g. c'), 1, 1),
     (said(think='A\nB\nA\nB'), 1, 0),                              # lines are sentences

@@ -11,7 +11,7 @@ TAGS = ('<think>', '</think>', '<answer>', '</answer>')
 REPEATS_ALLOWED = 1
 
 _OPEN, _CLOSE = TAGS[2:]
-_NO_BLANK = re.compile(r'(?<=[.!?])(?=[A-Z])')
+_NO_BLANK = re.compile(r'\.(?=[A-Z])')
 _TURN = re.compile(r'</think>\s*<answer>')
 
 
@@ -73,17 +73,14 @@ def reference_non_repetition(response: str) -> float:
 def non_repetition(response: str) -> float:
     """Give 0 if at least two sentences of the reasoning repeat earlier ones, else 1.
 
-    A sentence ends at a full stop, question or exclamation mark in front of a blank or a capital,
-    or with its line; case and surplus blanks do not matter.
+    A sentence ends at a full stop in front of a blank or a capital, at a question or exclamation
+    mark, or with its line; case and surplus blanks do not matter.
     """
-    text = reasoning_text(response)
-    if _NO_BLANK.search(text):
-        text = _NO_BLANK.sub(' ', text)
-    # Regular expressions for all of it would take ten times as long.
-    text = text.lower().replace('\n', '. ')
+    # A regular expression for all of it would take ten times as long.
+    text = _NO_BLANK.sub('. ', reasoning_text(response)).lower().replace('\n', '. ')
     if '  ' in text or '\t' in text or '\xa0' in text:
         text = ' '.join(text.split())
-    sentences = text.replace('! ', '. ').replace('? ', '. ').split('. ')
+    sentences = text.replace('!', '. ').replace('?', '. ').split('. ')
     return float(_repeats([part.strip('.!? ') for part in sentences]) <= REPEATS_ALLOWED)
 
 
