@@ -148,7 +148,9 @@ def print_runs(
     starts: Mapping[str, Mapping[int, Examined]], runs: Mapping[str, Mapping[int, Examined]],
 ) -> None:
     """Print the figures of every start point and arm, mean and spread over its seeds."""
-    table = Table('arm', 'seeds', *FIGURES, title='Held-out instructions')
+    table = Table(title='Held-out instructions')
+    for heading in ('arm', 'seeds', *FIGURES):
+        table.add_column(heading, overflow='fold')
     rows = {**{f'start: {name}': seeds for name, seeds in starts.items()}, **runs}
     for name, seeds in rows.items():
         table.add_row(name, str(len(seeds)), *_cells([one.figures for one in seeds.values()]))
