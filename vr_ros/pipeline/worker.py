@@ -174,15 +174,17 @@ class Worker:
         if not self._jobs.start(job):
             return EXIT_OK
         exit_status, out_of_memory, found = EXIT_OK, False, None
-        is_followed = self._tracker is not None and job.request.follow != ''
+        tracker = self._tracker if job.request.follow else None
         try:
-            if is_followed:
+            if tracker is not None:
                 self._backend.watch(job.request.follow)
             task = self._task_of(job.request)
             self._send(protocol.Started(request_id, task))
             perception = self._perceive(job, task)
             if job.cancelled.is_set() and perception.status is not Status.CANCELLED:
                 perception = self._ended(job, Status.CANCELLED, 'cancelled')
+            if tracker is not None:
+                tracker.hold(job.request.follow)
             self._send(protocol.Result(request_id, perception))
             found = None if perception.status.is_error else perception.detections
         except Exception as error:
@@ -193,8 +195,9 @@ class Worker:
         if out_of_memory:
             release_memory()
         self._jobs.finish()
-        if is_followed:
+        if tracker is not None:
             follow_answer(self._backend, job.request, found)
+            tracker.release()
         give_back()
         return exit_status
 

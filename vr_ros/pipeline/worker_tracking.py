@@ -43,7 +43,22 @@ class TrackThread:
                  lost: Callable[[], None]) -> None:
         self._backend, self._send, self._lost = backend, send, lost
         self._work: queue.SimpleQueue[tuple[Track, RingFrame]] = queue.SimpleQueue()
+        self._held, self._is_free = '', threading.Event()
         threading.Thread(target=self._run, name='tracker', daemon=True).start()
+
+    def hold(self, camera: str) -> None:
+        """Look at no further frame of a camera until release().
+
+        The node may send the next frame as soon as it has an answer, before the objects of that are
+        followed here.
+        """
+        self._is_free.clear()
+        self._held = camera
+
+    def release(self) -> None:
+        """Go on."""
+        self._held = ''
+        self._is_free.set()
 
     def put(self, request: Track, frame: RingFrame) -> None:
         """Have a frame looked at."""
@@ -52,6 +67,8 @@ class TrackThread:
     def _run(self) -> None:
         while True:
             request, frame = self._work.get()
+            if request.camera == self._held:
+                self._is_free.wait()
             started = time.perf_counter()
             tracked = Tracked(request.request_id)
             try:
