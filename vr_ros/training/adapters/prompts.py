@@ -16,6 +16,7 @@ from vr_ros.core.types import PerceptionError, Size, Task
 from vr_ros.models.card import FAMILIES
 from vr_ros.models.card_types import ModelCard, ReasonerCard
 from vr_ros.training.rewards.samples import Sample, SampleError
+from vr_ros.training.rewards.written_objects import scaled_items
 
 # What a family's chat template says where no system message is given.
 _TEMPLATE_SYSTEM = {'qwen2_5_vl': 'You are a helpful assistant.', 'qwen3_vl': ''}
@@ -113,11 +114,5 @@ def _scaled_truth(truth: str, stored: Size, wanted: Size) -> str:
 def _scaled(items: Sequence[Mapping[str, Any]], stored: Size, wanted: Size
             ) -> list[dict[str, Any]]:
     """Scale a list of objects, rounding as VisionReasoner's data preparation does."""
-    x, y = wanted.width / stored.width, wanted.height / stored.height
-    factors = {'bbox_2d': (x, y, x, y), 'point_2d': (x, y)}
-    return [
-        {key: [int(value * factor + 0.5)
-               for value, factor in zip(content, factors[key], strict=True)]
-         if key in factors and isinstance(content, list) else content
-         for key, content in item.items()}
-        for item in items]
+    return scaled_items(items, wanted.width / stored.width, wanted.height / stored.height,
+                        lambda value: int(value + 0.5))

@@ -34,6 +34,7 @@ from vr_ros.training.rewards.written_objects import (
     WrittenObjects,
     read_objects,
     read_truth,
+    scaled_items,
 )
 
 # Reward per object too many or too few.
@@ -92,7 +93,7 @@ class Settings:
     completeness: float
     thresholds: tuple[Steps, ...]
     normalised: bool
-    with_labels: bool = True
+    with_labels: bool
 
 
 def prepare(sample: Sample) -> Judge:
@@ -113,14 +114,15 @@ def prepare(sample: Sample) -> Judge:
     except TruthError as error:
         raise SampleError(f'{sample.title}: {error}') from error
 
-    true_labels = (truth if settings.with_labels else truth.unlabelled()).labels
+    if not settings.with_labels:
+        truth = truth.unlabelled()
 
     def judge(rollout: Rollout) -> Judgement:
         written = read_objects(rollout.response)
         objects = without_duplicates(written if settings.with_labels else written.unlabelled())
         boxes = _normalised(objects.boxes, size) if settings.normalised else objects.boxes
         found = Comparison(
-            box_iou_matrix(boxes, truth.boxes), objects.labels, true_labels, objects.written)
+            box_iou_matrix(boxes, truth.boxes), objects.labels, truth.labels, objects.written)
         form = _format(rollout.response, objects)
         if not found.written and not found.true:
             return _rightly_nothing(form) if objects.is_list else Judgement(0.0, form, False)
@@ -143,13 +145,8 @@ def in_pixels(sample: Sample) -> Sample:
         truth = read_truth(sample.ground_truth)
     except TruthError as error:
         raise SampleError(f'{sample.title}: {error}') from error
-    scale = np.array((size.width, size.height) * 2, float) / NORMALISED
-    items = []
-    for item, box, point in zip(truth.items, truth.boxes, truth.points, strict=True):
-        moved = {**item, 'bbox_2d': np.round(box * scale, 2).tolist()}
-        if 'point_2d' in item:
-            moved['point_2d'] = np.round(point * scale[:2], 2).tolist()
-        items.append(moved)
+    items = scaled_items(truth.items, size.width / NORMALISED, size.height / NORMALISED,
+                         lambda value: round(value, 2))
     parameters = {**sample.parameters, 'det_verifier_normalized': False}
     return replace(sample, ground_truth=json.dumps(items), parameters=parameters)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -124,6 +124,21 @@ def objects_from_items(items: Sequence[Any]) -> WrittenObjects:
         items = [item for item, kept in zip(items, has_box, strict=True) if kept]
     return WrittenObjects(boxes[:MOST_COMPARED], points[:MOST_COMPARED], items[:MOST_COMPARED],
                           written, (in_order + pointed) / written)
+
+
+def scaled_items(items: Sequence[Mapping[str, Any]], x: float, y: float,
+                 rounded: Callable[[float], float]) -> list[dict[str, Any]]:
+    """Scale the boxes and points of a list of objects; all else of them stays.
+
+    :param x, y: factors.
+    """
+    factors = {'bbox_2d': (x, y, x, y), 'point_2d': (x, y)}
+    return [
+        {key: [rounded(value * factor)
+               for value, factor in zip(content, factors[key], strict=True)]
+         if key in factors and isinstance(content, list) else content
+         for key, content in item.items()}
+        for item in items]
 
 
 def _objects_as_at_inference(response: str) -> WrittenObjects:
